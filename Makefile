@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install quickstart check test cov test-all format docs clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints/cpu.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fim needs Python 3.11 or newer: make install PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints/cpu.txt -e ".[all,dev]"
+	touch $(STAMP)
+
+quickstart: install
+	$(BIN)/fim quickstart
+
+check: install
+	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+	$(BIN)/python -m fim.config.documents --check
+
+format: install
+	$(BIN)/ruff check --fix src tests scripts
+	$(BIN)/ruff format src tests scripts
+
+test: install
+	$(BIN)/pytest -n 2
+
+cov: install
+	$(BIN)/pytest -n 2 --cov=fim --cov-report=json:coverage.json --cov-report=term:skip-covered
+	$(BIN)/python tests/coverage_gates.py coverage.json
+
+test-all: install
+	$(BIN)/pytest -n 2
+	$(BIN)/pytest -m "slow or e2e"
+
+docs: install
+	$(BIN)/python -m fim.config.documents
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage.json .coverage

@@ -1,0 +1,187 @@
+"""``fim data inspect`` and ``fim data stats``: what examples hold; the group of ``fim data``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fim.cli import data_build
+from fim.cli.command import Session, command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fim.config import Settings
+    from fim.data import DataStats, ExampleEncoder, Inspection
+
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A built set, a parquet file or a JSONL.")
+]
+IndexOption = Annotated[
+    int, typer.Option("--index", metavar="N", min=0, help="Which row, counted from 0.")
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format-name", metavar="F", help="Format in place of data.format.", show_default=False
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="Hub name or folder of the tokenizer, in place of model.name.",
+        show_default=False,
+    ),
+]
+AnchorOption = Annotated[
+    int | None,
+    typer.Option(
+        "--anchor-lines",
+        metavar="N",
+        min=0,
+        help="In place of data.anchor_lines.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    str, typer.Option("--split", metavar="S", help="Side of a built set: train or held_out.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``fim data`` and its commands."""
+    group = typer.Typer(no_args_is_help=True, help="Build, check and look at examples.")
+    app.add_typer(group, name="data")
+    data_build.register(group)
+    examples = (
+        "fim data inspect data --preset cpu",
+        "fim data inspect rows.jsonl --index 3 --format-name psm --anchor-lines 4",
+    )
+    command(group, "inspect", examples=examples)(inspect_row)
+    command(group, "stats", examples=("fim data stats data", "fim data stats rows.jsonl --json"))(
+        stats
+    )
+
+
+def inspect_row(
+    session: Session,
+    data: DataArgument,
+    index: IndexOption = 0,
+    format_name: FormatOption = None,
+    model: ModelOption = None,
+    anchor_lines: AnchorOption = None,
+    split: SplitOption = "train",
+) -> None:
+    """Show a row as the model sees it: segments in colour, trained tokens marked, what was cut."""
+    from fim.data import inspect_example, load_row
+
+    overrides = {
+        "data.format": format_name,
+        "data.anchor_lines": anchor_lines,
+        "model.name": model,
+    }
+    settings = session.resolve(overrides).settings
+    example = load_row(data, index, settings=settings.data, split=split)
+    inspection = inspect_example(example, _encoder(settings))
+    trains_on = "middle" if settings.data.enable_response_masking else "all"
+    if session.output.is_json:
+        session.output.write_json(inspection.as_json() | {"trains_on": trains_on})
+        return
+    _show_inspection(session, inspection, trains_on)
+
+
+def stats(session: Session, data: DataArgument) -> None:
+    """Count languages, kinds, lengths, context and unusable rows."""
+    from fim.data import available_splits, data_stats, load_examples
+
+    settings = session.resolve().settings
+    splits = {
+        split: data_stats(load_examples(data, settings=settings.data, split=split))
+        for split in available_splits(data) or ("train",)
+    }
+    if session.output.is_json:
+        answer = {name: each.as_json() for name, each in splits.items()}
+        session.output.write_json({"source": str(data), "splits": answer})
+        return
+    for name, each in splits.items():
+        session.output.table((name, ""), _stats_rows(each), is_answer=True)
+
+
+def _encoder(settings: Settings) -> ExampleEncoder:
+    from fim.cli.tokenizing import load_view
+    from fim.data import ExampleEncoder
+    from fim.formats import resolve_format
+
+    view = load_view(settings)
+    data = settings.data
+    return ExampleEncoder(
+        resolve_format(data.format, view, anchor_lines=data.anchor_lines),
+        view,
+        max_seq_length=settings.model.max_seq_length,
+        middle_reserve_tokens=data.middle_reserve_tokens,
+        prefix_share=data.prefix_share,
+        max_context_items=data.max_context_items,
+        is_cut_exact=True,
+    )
+
+
+def _show_inspection(session: Session, inspection: Inspection, trains_on: str) -> None:
+    from fim.cli.segments import ShownSegment, show_segments
+
+    console = session.output.console(is_answer=True)
+    show_segments(
+        console,
+        (
+            ShownSegment(each.kind, each.text, each.trained, each.num_tokens)
+            for each in inspection.segments
+        ),
+    )
+    cut = inspection.cut
+    num_tokens, num_prompt = len(inspection.input_ids), len(inspection.prompt_ids)
+    console.print(f"{inspection.format}: {num_tokens} tokens, the prompt is {num_prompt} of them")
+    console.print(
+        f"cut: {cut.prefix_tokens} prefix tokens, {cut.suffix_tokens} suffix tokens, "
+        f"{cut.context_items} context items"
+    )
+    if not inspection.round_trip:
+        session.output.warn(
+            "the tokenizer does not give the middle back byte for byte (it normalises it)"
+        )
+    if trains_on == "all":
+        session.output.say(
+            "data.enable_response_masking is false: training takes the loss on the whole row, "
+            "not on the marked tokens alone"
+        )
+
+
+def _stats_rows(stats_of: DataStats) -> list[tuple[str, str]]:
+    lengths = {
+        "prefix": stats_of.prefix_chars,
+        "middle": stats_of.middle_chars,
+        "suffix": stats_of.suffix_chars,
+    }
+    rows = [
+        ("examples", str(stats_of.num_examples)),
+        ("documents", str(stats_of.num_documents)),
+        ("languages", _counts(stats_of.languages)),
+        ("span kinds", _counts(stats_of.span_kinds)),
+        ("with context", str(stats_of.num_with_context)),
+        ("empty middles", str(stats_of.num_empty_middles)),
+    ]
+    rows += [
+        (f"{name} characters", f"{each.low} to {each.high}, median {each.median}, p95 {each.p95}")
+        for name, each in lengths.items()
+    ]
+    rows += [
+        ("rows dropped", _counts(stats_of.rows.dropped)),
+        ("context dropped", _counts(stats_of.context_items.dropped)),
+    ]
+    return rows
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

@@ -1,0 +1,169 @@
+"""``fim train`` and ``fim quickstart``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fim.cli.command import Session, command
+from fim.cli.program import program_name
+
+if TYPE_CHECKING:
+    from fim.quickstart import QuickstartOutcome
+
+SHOWN_LINES = 3
+DEFAULT_MINUTES = 9.0
+_LABELS = {
+    "nll_per_token": "gold NLL per token",
+    "edit_similarity": "edit similarity",
+    "exact_match": "exact match",
+    "stop_rate": "stops by itself",
+}
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run folder; runs/<id> without it."),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", metavar="DATA", help="Examples: a built set, a parquet file or a JSONL."
+    ),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="Base model: a hub name or a folder.")
+]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with a run: last, its id or its folder."),
+]
+MinutesOption = Annotated[
+    float, typer.Option("--minutes", min=1.0, metavar="N", help="Wall time for everything.")
+]
+CorpusOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpus", metavar="DIR", help="Learn from this code, not from the standard library."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``fim quickstart`` and ``fim train``."""
+    command(
+        app,
+        "quickstart",
+        examples=("fim quickstart", "fim quickstart --corpus ~/code/project --minutes 12"),
+    )(quickstart)
+    command(
+        app,
+        "train",
+        examples=("fim train --preset cpu", "fim train --data data/ --resume last"),
+    )(train)
+
+
+def train(
+    session: Session,
+    data: DataOption = None,
+    model: ModelOption = None,
+    out: OutOption = None,
+    resume: ResumeOption = None,
+) -> None:
+    """Fine-tune a model on fill-in-the-middle examples."""
+    from fim.pipeline import run_training
+
+    resolved = session.resolve({"data.path": data, "model.name": model})
+    outcome = run_training(
+        resolved, out=out, resume=resume, command=program_name(), progress=session.progress
+    )
+    if session.output.is_json:
+        session.output.write_json(outcome.as_json())
+        return
+    result = outcome.result
+    session.output.say(
+        f"{result.steps} steps in {result.seconds:.0f} s, loss {result.train_loss:.3f}, "
+        f"{result.holes_per_second:.2f} holes/s, peak memory {result.peak_memory_mib:,.0f} MiB"
+    )
+    session.output.say(f"adapter: {outcome.run.adapter}")
+    session.output.say(f"report:  {outcome.run.report}")
+
+
+def quickstart(
+    session: Session,
+    out: OutOption = None,
+    minutes: MinutesOption = DEFAULT_MINUTES,
+    corpus: CorpusOption = None,
+) -> None:
+    """Go the whole path on the embedded model, on the CPU: from code to a better model."""
+    from fim.quickstart import run_quickstart
+
+    resolved = session.resolve(preset="cpu")
+    outcome = run_quickstart(
+        resolved,
+        minutes=minutes,
+        out=out,
+        corpus=corpus,
+        command=program_name(),
+        progress=session.progress,
+    )
+    if session.output.is_json:
+        session.output.write_json(outcome.as_json())
+        return
+    _show(session, outcome)
+
+
+def _show(session: Session, outcome: QuickstartOutcome) -> None:
+    from fim.quickstart import next_commands
+
+    output = session.output
+    for hole in outcome.shown:
+        output.table(
+            (f"{hole.path} ({hole.kind})", "text"),
+            (
+                ("prefix", _tail(hole.prefix_tail)),
+                ("gold", _visible(hole.gold)),
+                ("base", _visible(hole.base)),
+                ("tuned", _visible(hole.tuned)),
+            ),
+        )
+    rows = [
+        (
+            _LABELS.get(name, name),
+            f"{gain.found.a:.3f}",
+            f"{gain.found.b:.3f}",
+            f"{gain.found.difference:+.3f}",
+            f"{gain.found.low:+.3f} to {gain.found.high:+.3f}",
+            gain.base_form.removeprefix("base, "),
+        )
+        for name, gain in outcome.gains.items()
+    ]
+    output.table(
+        ("metric", ">base", ">tuned", ">difference", "95 % interval", "base asked"),
+        rows,
+        title=f"{outcome.num_holes} held-out holes of {outcome.num_files} files: "
+        f"the tuned model is {_told(outcome.verdict)}",
+    )
+    floors = ", ".join(
+        f"{name} {result.metrics['edit_similarity']:.3f}"
+        for name, result in outcome.contestants.items()
+        if name != "tuned"
+    )
+    output.say(f"edit similarity of everything else: {floors}")
+    output.say(f"{outcome.seconds / 60:.1f} minutes in all; report: {outcome.run.report}")
+    output.say("\ntry next:")
+    for line in next_commands(outcome, program_name()):
+        output.say(line)
+
+
+def _told(verdict: str) -> str:
+    return verdict if verdict != "not enough to tell" else "not proven better (too little to tell)"
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.split("\n")[-SHOWN_LINES:])
+
+
+def _visible(text: str) -> str:
+    return text if text.strip() else repr(text)

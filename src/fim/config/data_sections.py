@@ -1,0 +1,103 @@
+"""Settings of the examples: where they come from, how they are laid out, how they are built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fim.config.fields import Section, setting
+
+MAX_SEED = 2**32 - 1
+
+
+class DataSettings(Section):
+    """Which examples are read and how they become training rows."""
+
+    path: Path | None = setting(
+        None,
+        "Examples to use: a built set, a parquet file or a JSONL; none reads dataset_name.",
+        example="data/train.jsonl",
+    )
+    dataset_name: str = setting(
+        "sourcegraph/context-aware-fim-code-completions",
+        "Hub data set that is read without a path.",
+        min_length=1,
+    )
+    dataset_split: str = setting("train", "Split of the hub data set.", min_length=1)
+    format: str = setting(
+        "chatml", "Layout of prompt and answer; fim formats list names them all.", min_length=1
+    )
+    anchor_lines: int = setting(
+        0,
+        "Lines before the cursor that stand last in the prompt; 0 is the classic layout.",
+        unit="lines",
+        ge=0,
+        le=1000,
+    )
+    enable_response_masking: bool = setting(
+        default=False, description="Take the loss on the middle and its end token only."
+    )
+    max_context_items: int = setting(
+        3, "Pieces of other files shown in a prompt.", unit="items", ge=0, le=1000
+    )
+    middle_reserve_tokens: int = setting(
+        256, "Room that every prompt leaves for the middle.", unit="tokens", ge=1
+    )
+    prefix_share: float = setting(
+        0.75,
+        "Share of the prompt for the prefix when prefix and suffix do not both fit.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    held_out_fraction: float = setting(
+        0.05, "Share of the examples kept for evaluation.", unit="share of 1", ge=0, lt=1
+    )
+    max_examples: int | None = setting(
+        None, "Most examples to read; none reads all.", unit="examples", ge=1, example="1000"
+    )
+    max_row_bytes: int = setting(
+        4_000_000, "Longest row of a data file; longer ones are dropped.", unit="bytes", ge=1024
+    )
+    max_unusable_context_share: float = setting(
+        0.5,
+        "Share of rows with unusable context above which the data are refused.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    seed: int = setting(3407, "Seed of splitting and sampling.", ge=0, le=MAX_SEED)
+
+
+class CorpusSettings(Section):
+    """How repositories become examples."""
+
+    max_file_bytes: int = setting(200_000, "Largest source file that is read.", unit="bytes", ge=1)
+    max_line_chars: int = setting(1000, "Longest line of a usable file.", unit="characters", ge=1)
+    max_mean_line_chars: int = setting(
+        100, "Mean line length above which a file counts as data.", unit="characters", ge=1
+    )
+    min_alphanumeric_share: float = setting(
+        0.25,
+        "Share of letters and digits under which a file counts as data.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    holes_per_file: int = setting(8, "Most holes cut into one file.", unit="holes", ge=1, le=1000)
+    max_middle_chars: int = setting(
+        256, "Longest text in a hole.", unit="characters", ge=1, le=10_000
+    )
+    near_duplicate_threshold: float = setting(
+        0.7,
+        "Similarity from which two files count as the same.",
+        unit="Jaccard similarity",
+        gt=0,
+        le=1,
+    )
+    held_out_fraction: float = setting(
+        0.1, "Share of the files kept for evaluation.", unit="share of 1", ge=0, lt=1
+    )
+    max_files: int | None = setting(
+        None, "Most files to use; none uses all.", unit="files", ge=1, example="500"
+    )
+    seed: int = setting(3407, "Seed of sampling and splitting.", ge=0, le=MAX_SEED)

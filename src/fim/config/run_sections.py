@@ -1,0 +1,112 @@
+"""Settings of training, evaluation and logging."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+
+from fim.config.data_sections import MAX_SEED
+from fim.config.fields import Section, setting
+
+ALL_STEPS = -1
+
+Optimizer = Literal[
+    "adamw_8bit",
+    "adamw_bnb_8bit",
+    "adamw_torch",
+    "adamw_torch_fused",
+    "paged_adamw_8bit",
+    "paged_adamw_32bit",
+    "lion_8bit",
+    "paged_lion_8bit",
+    "adafactor",
+    "sgd",
+]
+Scheduler = Literal[
+    "cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"
+]
+Tracker = Literal["none", "tensorboard", "trackio", "wandb", "mlflow"]
+
+
+def _steps_or_all(value: int) -> int:
+    """Refuse a number of steps that trains nothing."""
+    if value == 0:
+        message = "0 steps train nothing"
+        raise ValueError(message)
+    return value
+
+
+def _upper(value: object) -> object:
+    """Read a level name in any case."""
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+class TrainSettings(Section):
+    """How the adapter is trained."""
+
+    output_dir: Path = setting(Path("runs"), "Folder that gets one folder per run.")
+    num_train_epochs: float = setting(1.0, "Passes over the examples.", unit="epochs", gt=0)
+    max_steps: Annotated[int, AfterValidator(_steps_or_all)] = setting(
+        ALL_STEPS,
+        "Optimizer steps; -1 follows num_train_epochs.",
+        unit="steps",
+        accepts="-1 or a whole number of at least 1",
+        ge=-1,
+    )
+    per_device_train_batch_size: int = setting(
+        1, "Rows in a training batch.", unit="rows", ge=1, le=4096
+    )
+    per_device_eval_batch_size: int = setting(
+        8, "Rows in an evaluation batch.", unit="rows", ge=1, le=4096
+    )
+    gradient_accumulation_steps: int = setting(
+        4, "Batches in one optimizer step.", unit="batches", ge=1, le=4096
+    )
+    learning_rate: float = setting(1e-5, "Highest learning rate.", unit="per step", gt=0, le=1)
+    lr_scheduler_type: Scheduler = setting("cosine", "Course of the learning rate.")
+    warmup_ratio: float = setting(
+        0.1, "Share of the steps that raise the learning rate.", unit="share of 1", ge=0, le=1
+    )
+    weight_decay: float = setting(0.01, "Weight decay of the optimizer.", ge=0, le=1)
+    max_grad_norm: float = setting(0.5, "Norm to which gradients are clipped.", gt=0)
+    optim: Optimizer = setting("adamw_8bit", "Optimizer, by its transformers name.")
+    logging_steps: int = setting(1, "Steps between two log lines.", unit="steps", ge=1)
+    eval_steps: int = setting(50, "Steps between two held-out losses.", unit="steps", ge=1)
+    save_steps: int = setting(50, "Steps between two checkpoints.", unit="steps", ge=1)
+    save_total_limit: int = setting(2, "Checkpoints kept.", unit="checkpoints", ge=1)
+    report_to: Tracker = setting("none", "Tracker that gets the metrics as well.")
+    seed: int = setting(3407, "Seed of weights, order and dropout.", ge=0, le=MAX_SEED)
+    max_minutes: float | None = setting(
+        None,
+        "Time after which training stops cleanly, the learning rate decayed to it.",
+        unit="minutes",
+        gt=0,
+        example="5.0",
+    )
+    group_by_length: bool = setting(
+        default=True, description="Batch rows of similar length: less padding."
+    )
+
+
+class EvalSettings(Section):
+    """How models are measured."""
+
+    num_holes: int = setting(200, "Held-out holes that are scored.", unit="holes", ge=1)
+    max_new_tokens: int = setting(96, "Longest completion that is scored.", unit="tokens", ge=1)
+    batch_size: int = setting(16, "Holes scored together.", unit="holes", ge=1, le=4096)
+    bootstrap_draws: int = setting(
+        10_000, "Draws behind a 95 % interval.", unit="draws", ge=100, le=1_000_000
+    )
+    seed: int = setting(3407, "Seed of sampling and bootstrap.", ge=0, le=MAX_SEED)
+
+
+class LogSettings(Section):
+    """What is logged and where to, besides stderr."""
+
+    level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
+    ] = setting("INFO", "Least severity that is logged.")
+    format: Literal["text", "json"] = setting("text", "Text for people or one JSON object a line.")
+    file: Path | None = setting(None, "File that gets the log as well.", example="fim.log")

@@ -1,0 +1,133 @@
+"""Find near-identical documents: MinHash over 5-grams of words, banded, then checked exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+
+NGRAM_WORDS = 5
+NUM_PERMUTATIONS = 128
+NUM_BANDS = 32
+_ROWS_PER_BAND = NUM_PERMUTATIONS // NUM_BANDS
+_CHUNK_SHINGLES = 2048
+_WORD = re.compile(r"\w+")
+
+
+class UnionFind:
+    """Disjoint sets over the numbers below ``size``; the smallest member leads its set."""
+
+    def __init__(self, size: int) -> None:
+        self._parents = list(range(size))
+
+    def find(self, member: int) -> int:
+        """Return the leader of a member's set."""
+        while self._parents[member] != member:
+            self._parents[member] = self._parents[self._parents[member]]
+            member = self._parents[member]
+        return member
+
+    def union(self, first: int, second: int) -> None:
+        """Join the sets of two members."""
+        low, high = sorted((self.find(first), self.find(second)))
+        self._parents[high] = low
+
+    def leaders(self) -> tuple[int, ...]:
+        """Return each member's leader."""
+        return tuple(self.find(member) for member in range(len(self._parents)))
+
+
+def shingles(text: str) -> Hashes:
+    """Return the sorted distinct hashes of a text's 5-grams of words, a shorter text as one."""
+    import numpy as np
+
+    words = _WORD.findall(text)
+    codes = {word: zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in set(words)}
+    hashes = np.fromiter(map(codes.__getitem__, words), dtype=np.uint64, count=len(words))
+    width = min(NGRAM_WORDS, len(words))
+    if width == 0:
+        return hashes
+    grams = np.zeros(len(words) - width + 1, dtype=np.uint64)
+    for offset, factor in enumerate(_odd_numbers(b"words", width)):
+        grams += _mixed(hashes[offset : offset + len(grams)] + factor) * factor
+    return np.unique(_mixed(grams))
+
+
+def signature(hashes: Hashes) -> Hashes:
+    """Return the MinHash signature of a set of shingles, ``[128]``.
+
+    Source:
+        Broder 1997, with multiply-shift hashing (Dietzfelbinger et al. 1997) for the permutations.
+    """
+    import numpy as np
+
+    factors = _odd_numbers(b"factors", NUM_PERMUTATIONS)
+    offsets = _odd_numbers(b"offsets", NUM_PERMUTATIONS)
+    lowest = np.full(NUM_PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
+    for start in range(0, len(hashes), _CHUNK_SHINGLES):
+        chunk = hashes[start : start + _CHUNK_SHINGLES, None]
+        np.minimum(lowest, (chunk * factors + offsets).min(axis=0), out=lowest)
+    return lowest
+
+
+def jaccard(first: Hashes, second: Hashes) -> float:
+    """Return the share of shingles that two sets have in common, 0 to 1."""
+    import numpy as np
+
+    num_common = len(np.intersect1d(first, second, assume_unique=True))
+    num_all = len(first) + len(second) - num_common
+    return num_common / num_all if num_all else 1.0
+
+
+def near_duplicate_groups(texts: Sequence[str], threshold: float) -> tuple[int, ...]:
+    """Return, for each text, the index of the first text of its near-duplicate group.
+
+    Two texts are joined when the Jaccard similarity of their 5-grams is at least ``threshold``;
+    32 bands of 4 rows find a pair at 0.7 with a chance above 99.9 %.
+    """
+    sets = [shingles(text) for text in texts]
+    groups = UnionFind(len(texts))
+    for first, second in _candidates(sets):
+        if groups.find(first) != groups.find(second) and (
+            jaccard(sets[first], sets[second]) >= threshold
+        ):
+            groups.union(first, second)
+    return groups.leaders()
+
+
+def _candidates(sets: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
+    buckets: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(NUM_BANDS)]
+    for index, hashes in enumerate(sets):
+        values = signature(hashes).reshape(NUM_BANDS, _ROWS_PER_BAND)
+        met: set[int] = set()
+        for bucket, row in zip(buckets, values, strict=True):
+            alike = bucket[row.tobytes()]
+            met.update(alike)
+            alike.append(index)
+        for earlier in sorted(met):
+            yield earlier, index
+
+
+def _odd_numbers(purpose: bytes, count: int) -> Hashes:
+    import numpy as np
+
+    stream = hashlib.shake_128(b"fim.corpus.dedup/" + purpose).digest(8 * count)
+    return np.frombuffer(stream, dtype="<u8").astype(np.uint64) | np.uint64(1)
+
+
+def _mixed(values: Hashes) -> Hashes:
+    import numpy as np
+
+    mixed = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return mixed ^ (mixed >> np.uint64(33))

@@ -1,0 +1,275 @@
+"""Choose the holes of a document: a weighted mixture of what developers complete."""
+
+from __future__ import annotations
+
+import random
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fim.corpus.syntax import SyntaxSpan, SyntaxTree
+
+LINES_PER_HOLE = 15
+SPAN_WEIGHTS: Mapping[str, int] = {
+    "syntax": 45,
+    "line_end": 20,
+    "characters": 17,
+    "lines": 10,
+    "to_blank_line": 5,
+    "empty": 3,
+}
+SYNTAX_WEIGHTS: Mapping[str, int] = {
+    "statement": 16,
+    "call": 24,
+    "arguments": 18,
+    "block": 16,
+    "condition": 26,
+    "expression": 12,
+}
+_POSITIONS_PER_KIND = 6
+_KINDS_PER_HOLE = 3
+_PROSE_SHARE = 0.15
+_INDENTED_CURSOR_SHARE = 0.75
+_AT_LINE_END_SHARE = 0.5
+_MAX_LINES = 5
+_MIN_SYNTAX_CHARS = 4
+_NOTHING = " \t\r\n\f\v)]};,:\"'`"
+_IMPORT = re.compile(r"(?:import|from|use|using|#\s*include|package|require(?:_once)?)\b")
+_COMMENT_STARTS = ("#", "//", "/*", "*", "--", '"""', "'''", "%", ";;")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A hole: the characters ``start`` to ``end`` of a text, and how it was chosen."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Lines:
+    """The lines of a text, ended by a line feed or a carriage return and a line feed."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    def number(self, position: int) -> int:
+        """Return the index of the line that holds a position."""
+        return bisect_right(self._starts, position) - 1
+
+    def start(self, number: int) -> int:
+        """Return where a line begins."""
+        return self._starts[number]
+
+    def end(self, number: int) -> int:
+        """Return where a line's text ends, before its line end."""
+        last = number + 1 >= len(self._starts)
+        end = len(self._text) if last else self._starts[number + 1] - 1
+        has_return = not last and end > self._starts[number] and self._text[end - 1] == "\r"
+        return end - 1 if has_return else end
+
+    def code_start(self, number: int) -> int:
+        """Return where a line's indentation ends."""
+        start, end = self.start(number), self.end(number)
+        return end - len(self._text[start:end].lstrip())
+
+    def is_blank(self, number: int) -> bool:
+        """Tell whether a line holds nothing but white space."""
+        return self.code_start(number) == self.end(number)
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self._starts)
+
+
+def weighted_choice(weights: Mapping[str, int], number: float) -> str:
+    """Return the key whose share of the weights holds ``number``, which lies in [0, 1)."""
+    rest = number * sum(weights.values())
+    for key, weight in weights.items():
+        rest -= weight
+        if rest < 0:
+            return key
+    return key
+
+
+class SpanSampler:
+    """Draws the holes of one document.
+
+    Args:
+        text: The document.
+        tree: Its syntax, or None where no grammar is installed: then syntax's share goes to lines.
+        seed: Anything that depends on the document's content alone keeps holes stable.
+        max_middle_chars: Longest middle (characters).
+    """
+
+    def __init__(
+        self, text: str, tree: SyntaxTree | None, *, seed: str, max_middle_chars: int
+    ) -> None:
+        self._text = text
+        self._tree = tree
+        self._lines = Lines(text)
+        self._limit = max_middle_chars
+        self._draw = random.Random(seed).random
+        self._body_start = self._end_of_header()
+        self._choosers: Mapping[str, Callable[[int], Span | None]] = {
+            "syntax": self._syntax,
+            "line_end": self._line_end,
+            "characters": self._characters,
+            "lines": self._whole_lines,
+            "to_blank_line": self._to_blank_line,
+            "empty": self._empty,
+        }
+
+    def sample(self, max_holes: int) -> tuple[Span, ...]:
+        """Return distinct holes spread over the document, at most one per 15 lines, in order."""
+        num_code_lines = sum(not self._lines.is_blank(line) for line in range(len(self._lines)))
+        num_holes = min(max_holes, max(1, num_code_lines // LINES_PER_HOLE))
+        first, size = self._body_start, len(self._text) - self._body_start
+        found: dict[tuple[int, int], Span] = {}
+        for number in range(num_holes):
+            low = first + size * number // num_holes
+            high = first + size * (number + 1) // num_holes
+            span = self._hole_between(low, high)
+            if span is not None:
+                found.setdefault((span.start, span.end), span)
+        return tuple(sorted(found.values(), key=lambda span: (span.start, span.end)))
+
+    def _hole_between(self, low: int, high: int) -> Span | None:
+        for _ in range(_KINDS_PER_HOLE):
+            kind = weighted_choice(self._weights(), self._draw())
+            for _ in range(_POSITIONS_PER_KIND):
+                position = self._position(low, high)
+                span = None if position is None else self._choosers[kind](position)
+                if span is not None and self._is_fair(span):
+                    return span
+        return None
+
+    def _weights(self) -> Mapping[str, int]:
+        if self._tree is not None:
+            return SPAN_WEIGHTS
+        return {kind: weight for kind, weight in SPAN_WEIGHTS.items() if kind != "syntax"}
+
+    def _position(self, low: int, high: int) -> int | None:
+        position = low + self._below(high - low)
+        while position < len(self._text) and self._text[position].isspace():
+            position += 1
+        if position >= len(self._text):
+            return None
+        if self._is_prose(position) and self._draw() >= _PROSE_SHARE:
+            return None
+        return position
+
+    def _is_prose(self, position: int) -> bool:
+        line = self._lines.number(position)
+        code = self._text[self._lines.code_start(line) : self._lines.end(line)]
+        if code.startswith(_COMMENT_STARTS):
+            return True
+        return self._tree is not None and self._tree.is_prose(position)
+
+    def _is_fair(self, span: Span) -> bool:
+        middle = self._text[span.start : span.end]
+        if span.kind == "empty":
+            return not middle
+        if len(middle) > self._limit or not middle.strip(_NOTHING):
+            return False
+        lines = [line.strip() for line in middle.split("\n")]
+        return not all(_IMPORT.match(line) for line in lines if line)
+
+    def _syntax(self, position: int) -> Span | None:
+        if self._tree is None:
+            return None
+        by_kind: dict[str, list[Span]] = {}
+        for piece in self._tree.spans_at(position):
+            span = self._syntax_span(piece)
+            if span.end - span.start >= _MIN_SYNTAX_CHARS and self._is_fair(span):
+                by_kind.setdefault(piece.kind, []).append(span)
+        if not by_kind:
+            return None
+        weights = {kind: SYNTAX_WEIGHTS[kind] for kind in SYNTAX_WEIGHTS if kind in by_kind}
+        spans = by_kind[weighted_choice(weights, self._draw())]
+        return spans[self._below(len(spans))]
+
+    def _syntax_span(self, piece: SyntaxSpan) -> Span:
+        start, end = piece.start, piece.end
+        if piece.kind == "block":
+            text = self._text[start:end]
+            start += len(text) - len(text.lstrip())
+            end -= len(text) - len(text.rstrip())
+        return Span(start, end, f"syntax:{piece.kind}")
+
+    def _line_end(self, position: int) -> Span | None:
+        line = self._lines.number(position)
+        start, end = self._lines.code_start(line) + 1, self._lines.end(line)
+        return Span(start + self._below(end - start), end, "line_end") if start < end else None
+
+    def _whole_lines(self, position: int) -> Span | None:
+        first = self._lines.number(position)
+        last = min(first + self._below(_MAX_LINES), len(self._lines) - 1)
+        while last > first and self._lines.is_blank(last):
+            last -= 1
+        return Span(self._cursor(first), self._lines.end(last), "lines")
+
+    def _to_blank_line(self, position: int) -> Span | None:
+        first = self._lines.number(position)
+        last = first
+        while last + 1 < len(self._lines) and not self._lines.is_blank(last + 1):
+            last += 1
+        while last > first and self._lines.end(last) - self._lines.start(first) > self._limit:
+            first += 1
+        if first == last:
+            return None
+        return Span(self._cursor(first), self._lines.end(last), "to_blank_line")
+
+    def _characters(self, position: int) -> Span | None:
+        length = 1 + int(self._draw() ** 2 * self._limit)
+        end = min(position + length, len(self._text))
+        return Span(self._whole_newline(position), self._whole_newline(end), "characters")
+
+    def _empty(self, position: int) -> Span | None:
+        at_line_end = self._draw() < _AT_LINE_END_SHARE
+        place = self._lines.end(self._lines.number(position)) if at_line_end else position
+        return Span(place, place, "empty")
+
+    def _cursor(self, line: int) -> int:
+        indented = self._draw() < _INDENTED_CURSOR_SHARE
+        return self._lines.code_start(line) if indented else self._lines.start(line)
+
+    def _whole_newline(self, position: int) -> int:
+        splits = (
+            0 < position < len(self._text) and self._text[position - 1 : position + 1] == "\r\n"
+        )
+        return position - 1 if splits else position
+
+    def _below(self, limit: int) -> int:
+        return int(self._draw() * limit) if limit > 0 else 0
+
+    def _end_of_header(self) -> int:
+        line = 0
+        while line < len(self._lines) - 1 and self._is_header(line):
+            line += 1
+        return self._lines.start(line)
+
+    def _is_header(self, line: int) -> bool:
+        code = self._text[self._lines.code_start(line) : self._lines.end(line)]
+        return not code or (
+            code.startswith(("#!", "#", "//", "/*", "*", "--"))
+            and not (code.startswith(("#include", "#define", "#if", "#pragma", "#[")))
+        )
+
+
+def sample_spans(
+    text: str,
+    tree: SyntaxTree | None,
+    *,
+    seed: str,
+    max_holes: int,
+    max_middle_chars: int,
+) -> Sequence[Span]:
+    """Return the holes of a document in order; the same input gives the same holes."""
+    sampler = SpanSampler(text, tree, seed=seed, max_middle_chars=max_middle_chars)
+    return sampler.sample(max_holes)

@@ -1,0 +1,82 @@
+"""A format explained: its tokens, its stops and a worked example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fim.formats.registry import build_formats
+from fim.types import ContextItem, FimExample, Segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fim.formats.base import FimFormat
+
+WORKED_EXAMPLE = FimExample(
+    prefix="import math\n\n\ndef area(radius):\n    ret",
+    middle="urn math.pi * radius**2",
+    suffix="\n\n\nprint(area(2))\n",
+    context=(ContextItem("UNIT = 'cm'\n", path="units.py", score=1.0),),
+    language="Python",
+    path="shapes.py",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FormatDescription:
+    """One format in one family: ids, end, stops and the worked example's segments."""
+
+    name: str
+    version: int
+    order: str
+    family: str
+    anchor_lines: int
+    token_ids: Mapping[str, int]
+    end_token: str
+    stop_tokens: tuple[str, ...]
+    pad_token: str
+    segments: tuple[Segment, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the description as JSON-ready data."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "order": self.order,
+            "family": self.family,
+            "anchor_lines": self.anchor_lines,
+            "token_ids": dict(self.token_ids),
+            "end": self.end_token,
+            "stops": list(self.stop_tokens),
+            "pad": self.pad_token,
+            "segments": [
+                {"kind": each.kind.value, "text": each.text, "trained": each.trained}
+                for each in self.segments
+            ],
+        }
+
+
+def describe_format(name: str, *, anchor_lines: int = 0) -> tuple[FormatDescription, ...]:
+    """Explain a format in each of its families.
+
+    Raises:
+        UnknownFormatError: The registry does not hold the name.
+        ConflictingSettingsError: Anchor lines were asked of a format that has no anchor.
+    """
+    return tuple(_describe(each) for each in build_formats(name, anchor_lines=anchor_lines))
+
+
+def _describe(variant: FimFormat) -> FormatDescription:
+    return FormatDescription(
+        name=variant.name,
+        version=variant.version,
+        order=variant.order,
+        family=variant.family,
+        anchor_lines=variant.anchor_lines,
+        token_ids=variant.control_tokens,
+        end_token=variant.end_token,
+        stop_tokens=variant.stop_tokens,
+        pad_token=variant.pad_token,
+        segments=variant.render(WORKED_EXAMPLE),
+    )

@@ -1,0 +1,155 @@
+"""Where examples come from: a built set, a data file, the hub, or code built into a set now."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fim.config import EMBEDDED_CORPUS_NAME, DataSettings, Settings
+from fim.corpus import MANIFEST_FILE, BuiltCorpus, build_corpus, stdlib_root
+from fim.data import LoadedExamples, load_examples, load_hub_examples, split_examples
+
+if TYPE_CHECKING:
+    from fim.types import EncodedExample, FimExample, Progress
+
+EMBEDDED_CORPUS_SOURCE = "the Python standard library of the running interpreter"
+MAX_EMBEDDED_TRAIN_HOLES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples to train on and to measure on, with the record of where they came from.
+
+    ``manifest`` is what a run keeps as ``data_manifest.json``.
+    """
+
+    train: tuple[FimExample, ...]
+    held_out: tuple[FimExample, ...]
+    manifest: Mapping[str, object]
+
+
+def gather_examples(settings: Settings, *, folder: Path, progress: Progress | None) -> Examples:
+    """Return the examples that the settings name.
+
+    Args:
+        settings: ``data`` says which; ``corpus`` and ``eval`` shape a set that is built now.
+        folder: Where a set that is built now is written.
+        progress: Told of every stage.
+
+    Raises:
+        SourceNotFoundError: The data are missing or unreadable.
+        EmptyDatasetError: No usable example.
+        InvalidExampleError: Too much of the context is unusable.
+        OutputError: The set cannot be written.
+    """
+    data = settings.data
+    if data.path is not None and (data.path / MANIFEST_FILE).is_file():
+        return _from_built_set(data, data.path)
+    if data.path is not None:
+        return _from_rows(load_examples(data.path, settings=data), data)
+    if data.dataset_name == EMBEDDED_CORPUS_NAME:
+        return build_examples(
+            (stdlib_root(),), settings, out=folder, source=EMBEDDED_CORPUS_SOURCE, progress=progress
+        )
+    token = settings.hf.token.get_secret_value() if settings.hf.token is not None else None
+    return _from_rows(load_hub_examples(data, token=token), data)
+
+
+def build_examples(
+    roots: Sequence[Path],
+    settings: Settings,
+    *,
+    out: Path,
+    source: str,
+    progress: Progress | None,
+) -> Examples:
+    """Build a set from code and return its examples.
+
+    Raises:
+        SourceNotFoundError: A root is missing.
+        EmptyDatasetError: No file gave a hole.
+        OutputError: The set cannot be written.
+    """
+    built = build_corpus(
+        roots,
+        settings=settings.corpus,
+        out=out,
+        max_train_holes=settings.data.max_examples or MAX_EMBEDDED_TRAIN_HOLES,
+        max_held_out_holes=settings.eval.num_holes,
+        progress=progress,
+    )
+    return Examples(built.train, built.held_out, _built_manifest(built, source))
+
+
+def fingerprint_rows(rows: Sequence[EncodedExample]) -> str:
+    """Return a hash over the ids and labels of encoded rows, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for row in rows:
+        digest.update(struct.pack("<q", len(row.input_ids)))
+        digest.update(struct.pack(f"<{len(row.input_ids)}q", *row.input_ids))
+        digest.update(struct.pack(f"<{len(row.labels)}q", *row.labels))
+    return digest.hexdigest()
+
+
+def _from_built_set(data: DataSettings, path: Path) -> Examples:
+    train = load_examples(path, settings=data)
+    held_out = load_examples(path, settings=data, split="held_out")
+    return Examples(
+        train.examples, held_out.examples, _manifest(str(path), train, held_out=held_out)
+    )
+
+
+def _from_rows(loaded: LoadedExamples, data: DataSettings) -> Examples:
+    train, held_out = split_examples(
+        loaded.examples, held_out_fraction=data.held_out_fraction, seed=data.seed
+    )
+    manifest = {
+        **_manifest(loaded.source, loaded),
+        "examples": {"train": len(train), "held_out": len(held_out)},
+    }
+    return Examples(train, held_out, manifest)
+
+
+def _manifest(
+    source: str, train: LoadedExamples, *, held_out: LoadedExamples | None = None
+) -> dict[str, object]:
+    sides = {"train": train} | ({"held_out": held_out} if held_out is not None else {})
+    dropped: dict[str, int] = {}
+    for side in sides.values():
+        for report in (side.report, side.context_report):
+            for reason, count in report.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+    return {
+        "source": source,
+        "examples": {name: len(side.examples) for name, side in sides.items()},
+        "dropped": dropped,
+        "hashes": {name: _hash_examples(side.examples) for name, side in sides.items()},
+    }
+
+
+def _built_manifest(built: BuiltCorpus, source: str) -> dict[str, object]:
+    manifest = built.manifest
+    splits = manifest["splits"]
+    holes = manifest["holes"]
+    return {
+        "source": source,
+        "files": manifest["files"],
+        "examples": {"train": len(built.train), "held_out": len(built.held_out)},
+        "dropped": holes["dropped"] if isinstance(holes, Mapping) else {},
+        "hashes": {name: facts["sha256"] for name, facts in splits.items()}
+        if isinstance(splits, Mapping)
+        else {},
+    }
+
+
+def _hash_examples(examples: Sequence[FimExample]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for example in examples:
+        for part in (example.prefix, example.middle, example.suffix, example.language):
+            raw = part.encode("utf-8", errors="surrogatepass")
+            digest.update(struct.pack("<q", len(raw)) + raw)
+    return digest.hexdigest()

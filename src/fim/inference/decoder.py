@@ -1,0 +1,96 @@
+"""A batch of sequences being decoded: prompt pass, one step per token, rows that leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from fim.inference.kv_cache import keep_rows, make_cache
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedConfig
+
+
+class BatchDecoder:
+    """Prompts of mixed lengths on one model, padded on the left, positions counted per row.
+
+    Args:
+        model: A causal language model of transformers, with or without an adapter.
+        prompts: Prompt ids, none of them empty.
+        pad_id: Id that fills short rows; never attended to.
+        max_new_tokens: Tokens that may be generated for each row.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        prompts: Sequence[Sequence[int]],
+        *,
+        pad_id: int,
+        max_new_tokens: int,
+    ) -> None:
+        self._model = model
+        self._device = model_device(model)
+        longest = max(len(prompt) for prompt in prompts)
+        self._length = longest
+        self._input_ids = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
+        self._mask = torch.ones((len(prompts), longest + max_new_tokens), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            self._input_ids[row, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+            self._mask[row, : longest - len(prompt)] = 0
+        self._padded = any(len(prompt) < longest for prompt in prompts)
+        self._mask = self._mask.to(self._device)
+        self._next_position = self._mask[:, :longest].sum(-1, keepdim=True)
+        self._cache = make_cache(model_config(model), longest + max_new_tokens)
+
+    def prefill(self) -> torch.Tensor:
+        """Read the prompts and return the logits ``[B, V]`` of the first new token."""
+        mask = self._mask[:, : self._length]
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return self._forward(self._input_ids.to(self._device), positions)
+
+    def step(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Append one id ``[B]`` to every row and return the next logits ``[B, V]``."""
+        positions = self._next_position
+        self._next_position = positions + 1
+        self._length += 1
+        return self._forward(token_ids.to(self._device)[:, None], positions)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget every row but these."""
+        index = torch.tensor(list(rows), dtype=torch.long, device=self._device)
+        self._mask = self._mask[index]
+        self._next_position = self._next_position[index]
+        self._padded = bool((self._mask[:, : self._length] == 0).any())
+        keep_rows(self._cache, rows, self._device)
+
+    def _forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=input_ids,
+                attention_mask=self._mask[:, : self._length] if self._padded else None,
+                position_ids=positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return cast("torch.Tensor", output.logits)[:, -1]
+
+
+def model_device(model: torch.nn.Module) -> torch.device:
+    """Return the device of a model's embeddings, where its inputs belong."""
+    return next(model.parameters()).device
+
+
+def model_config(model: torch.nn.Module) -> PreTrainedConfig:
+    """Return the configuration of a model."""
+    return cast("PreTrainedConfig", model.config)
+
+
+def position_limit(model: torch.nn.Module) -> int | None:
+    """Return how many tokens a model can attend to, or None when it does not say."""
+    limit = getattr(model_config(model), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None

@@ -1,0 +1,202 @@
+"""Generation with a key-value cache: batches sorted by length, and streams of single ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fim.errors import InferenceError, PromptTooLongError
+from fim.inference.sampling import GenerationOptions, TokenChooser
+
+if TYPE_CHECKING:
+    import torch
+
+END = "end"
+LENGTH = "length"
+MIN_LEAVING_SHARE = 0.125
+
+TokenWatcher = Callable[[int, int], str | None]
+DoneWatcher = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedIds:
+    """What was generated for one prompt: ids without the stop token, and why it ended."""
+
+    ids: tuple[int, ...]
+    stop_reason: str
+
+
+@dataclass(slots=True)
+class _Row:
+    index: int
+    limit_tokens: int
+    ids: list[int] = field(default_factory=list)
+    stop_reason: str | None = None
+
+    def result(self) -> GeneratedIds:
+        return GeneratedIds(tuple(self.ids), self.stop_reason or LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    model: torch.nn.Module
+    prompts: Sequence[Sequence[int]]
+    options: GenerationOptions
+    stop_ids: frozenset[int]
+    pad_id: int
+    watch: TokenWatcher | None
+    on_done: DoneWatcher | None
+
+
+def generate_batch(
+    model: torch.nn.Module,
+    prompts: Sequence[Sequence[int]],
+    *,
+    options: GenerationOptions,
+    stop_ids: Collection[int],
+    pad_id: int,
+    batch_size: int = 16,
+    watch: TokenWatcher | None = None,
+    on_done: DoneWatcher | None = None,
+) -> list[GeneratedIds]:
+    """Generate an answer for every prompt, many at a time.
+
+    Prompts are sorted by length, so that rows of a batch need little padding; rows that are done
+    leave the batch. Greedy answers in float32 are those of one-by-one generation.
+
+    Args:
+        model: A causal language model of transformers.
+        prompts: Prompt ids.
+        options: How tokens are chosen.
+        stop_ids: Ids that end an answer.
+        pad_id: Id that fills short rows.
+        batch_size: Prompts generated together.
+        watch: Called with the prompt's index and each new id; returns a reason to end the answer.
+        on_done: Called with the prompt's index when its answer is complete.
+
+    Raises:
+        InferenceError: A prompt is empty.
+        PromptTooLongError: A prompt leaves no room in the model's window.
+    """
+    limits = [_room_for_answer(model, prompt, options) for prompt in prompts]
+    task = _Task(model, prompts, options, frozenset(stop_ids), pad_id, watch, on_done)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
+    results: dict[int, GeneratedIds] = {}
+    for start in range(0, len(order), batch_size):
+        rows = [_Row(index, limits[index]) for index in order[start : start + batch_size]]
+        _run_batch(task, rows)
+        results.update((row.index, row.result()) for row in rows)
+    return [results[index] for index in range(len(prompts))]
+
+
+class TokenStream(Iterator[int]):
+    """Ids of one answer as they are generated; ``stop_reason`` is set once they are exhausted.
+
+    Args:
+        model: A causal language model of transformers.
+        prompt: Prompt ids.
+        options: How tokens are chosen.
+        stop_ids: Ids that end the answer; they are not yielded.
+        pad_id: An id that the model's vocabulary holds.
+
+    Raises:
+        InferenceError: The prompt is empty.
+        PromptTooLongError: The prompt leaves no room in the model's window.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        prompt: Sequence[int],
+        *,
+        options: GenerationOptions,
+        stop_ids: Collection[int],
+        pad_id: int,
+    ) -> None:
+        from fim.inference.decoder import BatchDecoder
+
+        self.stop_reason: str | None = None
+        self._num_left = _room_for_answer(model, prompt, options)
+        self._stop_ids = frozenset(stop_ids)
+        self._decoder = BatchDecoder(model, [prompt], pad_id=pad_id, max_new_tokens=self._num_left)
+        self._chooser = TokenChooser(options, [prompt], [0])
+        self._chosen: torch.Tensor | None = None
+
+    def __next__(self) -> int:
+        """Return the next id, waiting for the model."""
+        if self.stop_reason is None and not self._num_left:
+            self.stop_reason = LENGTH
+        if self.stop_reason is not None:
+            raise StopIteration
+        before = self._chosen
+        logits = self._decoder.prefill() if before is None else self._decoder.step(before)
+        self._chosen = self._chooser.choose(logits)
+        self._num_left -= 1
+        token_id = int(self._chosen[0])
+        if token_id in self._stop_ids:
+            self.stop_reason = END
+            raise StopIteration
+        return token_id
+
+
+def _room_for_answer(
+    model: torch.nn.Module, prompt: Sequence[int], options: GenerationOptions
+) -> int:
+    from fim.inference.decoder import position_limit
+
+    if not prompt:
+        raise InferenceError(
+            "the prompt is empty, so the model has nothing to go on",
+            hint="give a prefix or a suffix of at least one character",
+        )
+    window = position_limit(model)
+    if window is None:
+        return options.max_new_tokens
+    if len(prompt) >= window:
+        raise PromptTooLongError(
+            f"the prompt has {len(prompt)} tokens and the model's window {window}, "
+            "so there is no room for an answer",
+            hint="lower model.max_seq_length or send less context",
+            context={"prompt_tokens": len(prompt), "window_tokens": window},
+        )
+    return min(options.max_new_tokens, window - len(prompt))
+
+
+def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
+    from fim.inference.decoder import BatchDecoder
+
+    active = list(rows)
+    prompts = [task.prompts[row.index] for row in active]
+    most = max(row.limit_tokens for row in active)
+    decoder = BatchDecoder(task.model, prompts, pad_id=task.pad_id, max_new_tokens=most)
+    chooser = TokenChooser(task.options, prompts, [row.index for row in active])
+    logits = decoder.prefill()
+    while True:
+        chosen = chooser.choose(logits)
+        for row, token_id in zip(active, chosen.tolist(), strict=True):
+            if row.stop_reason is None:
+                _accept(task, row, token_id)
+        alive = [slot for slot, row in enumerate(active) if row.stop_reason is None]
+        if not alive:
+            return
+        if len(active) - len(alive) >= max(1, MIN_LEAVING_SHARE * len(active)):
+            decoder.keep(alive)
+            chooser.keep(alive)
+            chosen = chosen[alive]
+            active = [active[slot] for slot in alive]
+        logits = decoder.step(chosen)
+
+
+def _accept(task: _Task, row: _Row, token_id: int) -> None:
+    """Add an id to a row and note whether the row ends with it."""
+    if token_id in task.stop_ids:
+        row.stop_reason = END
+    else:
+        row.ids.append(token_id)
+        row.stop_reason = task.watch(row.index, token_id) if task.watch else None
+        if row.stop_reason is None and len(row.ids) >= row.limit_tokens:
+            row.stop_reason = LENGTH
+    if row.stop_reason is not None and task.on_done:
+        task.on_done(row.index)

@@ -1,0 +1,210 @@
+"""The door to models: one object that loads a base, puts LoRA on it, or an adapter from disk."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fim.model import transformers_backend, unsloth_backend
+from fim.model.adapter import attach_adapter
+from fim.model.embedded import ensure_embedded_model
+from fim.model.hardware import Hardware, choose_dtype, detect_hardware, require_packages
+from fim.model.loaded import LoadedModel
+from fim.model.prepared import prepare_tokenizer, prepare_weights
+from fim.model.requirements import Backend, check_requirements, choose_backend
+from fim.model.source import TOKENIZER_FILES, ModelSource, find_folder, find_on_hub, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from fim.config import HfSettings, LoraSettings, ModelSettings
+
+_logger = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """Load a base model with one of two backends and give it a LoRA adapter.
+
+    Args:
+        model: Which model and how.
+        lora: Size and place of the adapter.
+        hf: Access to the hub.
+        hardware: The machine; None to look at it when it is first needed.
+        cache_dir: Cache of the embedded model; None for the configured one.
+        seed: Seed of new LoRA matrices.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ModelSettings,
+        lora: LoraSettings,
+        hf: HfSettings,
+        hardware: Hardware | None = None,
+        cache_dir: Path | None = None,
+        seed: int = 3407,
+    ) -> None:
+        self._model = model
+        self._lora = lora
+        self._token = hf.token.get_secret_value() if hf.token is not None else None
+        self._hardware = hardware
+        self._cache_dir = cache_dir
+        self._seed = seed
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine that the model is loaded on.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        if self._hardware is None:
+            self._hardware = detect_hardware()
+        return self._hardware
+
+    @property
+    def backend(self) -> Backend:
+        """Name of the backend, chosen without importing it.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        return choose_backend(self._model, self.hardware)
+
+    def check(self, *, is_training: bool = True) -> None:
+        """Refuse what this machine cannot do, before anything is downloaded.
+
+        Args:
+            is_training: Also check what only training needs.
+
+        Raises:
+            MissingExtraError: A package is not installed.
+            NoAcceleratorError: The model needs a GPU and there is none.
+            UnsupportedVersionError: A package version is known not to work here.
+            ModelNotFoundError: A model folder is missing or no model folder.
+            SetupError: Unsloth is to be used and comes too late to patch its libraries.
+        """
+        check_requirements(self._model, self.hardware, is_training=is_training)
+        if kind_of(self._model.name) == "folder":
+            find_folder(self._model.name, needs=("config.json",))
+        if self.backend == "unsloth":
+            unsloth_backend.import_unsloth()
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Load the tokenizer alone; a folder that holds nothing else will do.
+
+        Raises:
+            MissingExtraError: transformers is not installed.
+            ModelNotFoundError: The model or its tokenizer cannot be found.
+            EmbeddedModelError: The embedded model cannot be had.
+        """
+        require_packages("transformers")
+        return transformers_backend.load_tokenizer(self._tokenizer_source(), token=self._token)
+
+    def load(self) -> LoadedModel:
+        """Load the base model and its tokenizer.
+
+        Raises:
+            MissingExtraError: A package is not installed.
+            NoAcceleratorError: The model needs a GPU and there is none.
+            UnsupportedVersionError: A package version is known not to work here.
+            ModelNotFoundError: The model cannot be found or read.
+            ModelError: The files are no causal language model.
+            NotEnoughMemoryError: The model does not fit the memory.
+            EmbeddedModelError: The embedded model cannot be had.
+        """
+        self.check(is_training=False)
+        hardware, backend = self.hardware, self.backend
+        dtype = choose_dtype(self._model.dtype, hardware)
+        source = self._source(dtype.name)
+        _logger.info(
+            "loading %s with %s in %s (%s)", source.name, backend, dtype.name, dtype.reason
+        )
+        if backend == "unsloth":
+            model = unsloth_backend.load(
+                source, self._model, dtype=dtype.name, token=self._token, seed=self._seed
+            )
+        else:
+            model = transformers_backend.load_model(
+                source,
+                self._model,
+                dtype=dtype.name,
+                device=hardware.accelerator,
+                token=self._token,
+            )
+        return LoadedModel(
+            model=model,
+            tokenizer=transformers_backend.load_tokenizer(source, token=self._token),
+            backend=backend,
+            dtype=dtype.name,
+            device=str(model.device),
+            name=source.name,
+            revision=source.revision,
+            is_quantised=self._model.load_in_4bit,
+        )
+
+    def for_training(
+        self, loaded: LoadedModel, *, control_token_ids: Sequence[int] = ()
+    ) -> LoadedModel:
+        """Return the model with trainable LoRA matrices on it; everything else is frozen.
+
+        Args:
+            loaded: What :meth:`load` returned.
+            control_token_ids: The format's control tokens, trained with
+                ``lora.train_control_tokens``.
+
+        Raises:
+            ConflictingSettingsError: Control tokens shall be trained and cannot be.
+            ModelError: The model has none of the projections.
+            SetupError: Unsloth is not in place.
+        """
+        if loaded.backend == "unsloth":
+            model = unsloth_backend.attach_lora(
+                loaded.model, self._model, self._lora, seed=self._seed
+            )
+        else:
+            model = transformers_backend.attach_lora(
+                loaded.model,
+                self._lora,
+                is_quantised=loaded.is_quantised,
+                control_token_ids=control_token_ids,
+                seed=self._seed,
+            )
+        return replace(loaded, model=model)
+
+    def with_adapter(self, loaded: LoadedModel, adapter_dir: Path) -> LoadedModel:
+        """Return the model with an adapter from disk on it, ready to generate.
+
+        Raises:
+            ModelNotFoundError: The folder holds no adapter.
+            AdapterMismatchError: The adapter was trained on another base.
+        """
+        adapted = attach_adapter(loaded, adapter_dir)
+        if loaded.backend == "unsloth":
+            return replace(adapted, model=unsloth_backend.for_inference(adapted.model))
+        adapted.model.eval()  # type: ignore[no-untyped-call]
+        return adapted
+
+    def _source(self, dtype: str) -> ModelSource:
+        """Find the model, fetching and preparing the embedded one."""
+        name, kind = self._model.name, kind_of(self._model.name)
+        if kind == "embedded":
+            folder = prepare_weights(ensure_embedded_model(self._cache_dir), dtype)
+            return ModelSource(name=name, kind=kind, location=str(folder))
+        if kind == "folder":
+            return find_folder(name, needs=("config.json",))
+        return find_on_hub(name, revision=self._model.revision, token=self._token)
+
+    def _tokenizer_source(self) -> ModelSource:
+        """Find the tokenizer; for the embedded model without preparing its weights."""
+        name, kind = self._model.name, kind_of(self._model.name)
+        if kind == "embedded":
+            folder = prepare_tokenizer(ensure_embedded_model(self._cache_dir))
+            return ModelSource(name=name, kind=kind, location=str(folder))
+        if kind == "folder":
+            return find_folder(name, needs=TOKENIZER_FILES)
+        return find_on_hub(name, revision=self._model.revision, token=self._token)

@@ -1,0 +1,27 @@
+"""Training: an adapter from encoded rows, over TRL's ``SFTTrainer``."""
+
+from __future__ import annotations
+
+from fim.training.checkpoints import CHECKPOINT_FILE, find_checkpoint
+from fim.training.masking import (
+    CHATML_PATTERNS,
+    HARMONY_PATTERNS,
+    MaskingPatterns,
+    MaskingStrategy,
+)
+from fim.training.order import num_planned_steps
+from fim.training.rows import rows_fingerprint
+from fim.training.trainer import Trainer, TrainingResult
+
+__all__ = [
+    "CHATML_PATTERNS",
+    "CHECKPOINT_FILE",
+    "HARMONY_PATTERNS",
+    "MaskingPatterns",
+    "MaskingStrategy",
+    "Trainer",
+    "TrainingResult",
+    "find_checkpoint",
+    "num_planned_steps",
+    "rows_fingerprint",
+]

@@ -1,0 +1,181 @@
+"""What happens around training steps: figures, held-out loss, time budget, interruption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback
+
+from fim.training.meter import peak_memory_mib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from fim.runs import RunFolder
+    from fim.training.interrupts import InterruptGuard
+    from fim.training.meter import StepMeter
+    from fim.training.schedule import RunClock
+    from fim.types import Progress
+
+STAGE = "training"
+_LOGGED = ("loss", "learning_rate", "grad_norm", "epoch")
+_SPEEDS = ("tokens_per_second", "supervised_tokens_per_second", "holes_per_second")
+
+
+class StopCallback(TrainerCallback):
+    """Closes each step's time, and ends training at the time budget or on a signal.
+
+    Args:
+        meter: Counts steps.
+        run_clock: Knows the time budget.
+        guard: Knows whether a signal came.
+    """
+
+    def __init__(self, *, meter: StepMeter, run_clock: RunClock, guard: InterruptGuard) -> None:
+        self._meter = meter
+        self._run_clock = run_clock
+        self._guard = guard
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """End training where it is time to, with a checkpoint."""
+        self._meter.end_step()
+        is_over = self._run_clock.is_over(self._meter.mean_step_seconds)
+        if is_over or self._guard.is_requested:
+            control.should_training_stop = True
+            control.should_save = True
+
+
+class MetricsCallback(TrainerCallback):
+    """Writes a row of figures per log and reports progress per step.
+
+    Args:
+        run: Gets the rows.
+        run_clock: Knows how far the run is.
+        device: Whose memory is reported.
+        progress: Gets the steps, or the seconds of the time budget where there is one.
+    """
+
+    def __init__(
+        self, *, run: RunFolder, run_clock: RunClock, device: str, progress: Progress | None
+    ) -> None:
+        self._run = run
+        self._run_clock = run_clock
+        self._device = device
+        self._progress = progress
+        self._facts: dict[str, float] = {}
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Open the stage of the progress."""
+        if self._progress is not None:
+            self._progress.start(STAGE, self._total())
+            self._progress.advance(self._done(state.global_step))
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Report how far the run is."""
+        if self._progress is not None:
+            self._progress.advance(self._done(state.global_step), **self._facts)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Write the figures of the steps since the last log."""
+        figures = logs or {}
+        if "loss" not in figures:
+            return
+        named = {name: float(figures[name]) for name in _LOGGED if name in figures}
+        speeds = {name: float(figures[name]) for name in _SPEEDS}
+        row: dict[str, object] = {
+            "step": state.global_step,
+            **named,
+            **speeds,
+            "memory_mib": peak_memory_mib(self._device),
+            "seconds": self._run_clock.elapsed_seconds,
+        }
+        self._run.append_metrics(row)
+        self._facts["loss"] = named["loss"]
+        self._facts["holes_per_second"] = speeds["holes_per_second"]
+
+    def note_held_out(self, step: int, loss: float, seconds: float) -> None:
+        """Write a held-out loss and show it from now on.
+
+        Args:
+            step: Steps done.
+            loss: Negative log-likelihood per token of middles and end tokens.
+            seconds: Time that measuring it took.
+        """
+        self._run.append_metrics(
+            {
+                "step": step,
+                "eval_loss": loss,
+                "eval_seconds": seconds,
+                "seconds": self._run_clock.elapsed_seconds,
+            }
+        )
+        self._facts["eval_loss"] = loss
+
+    def close(self, summary: str) -> None:
+        """Close the stage of the progress."""
+        if self._progress is not None:
+            self._progress.finish(summary)
+
+    def _total(self) -> int:
+        """Return the units of the whole run."""
+        if self._run_clock.budget_seconds is None:
+            return self._run_clock.num_steps
+        return max(1, round(self._run_clock.budget_seconds))
+
+    def _done(self, step: int) -> int:
+        """Return the units done."""
+        if self._run_clock.budget_seconds is None:
+            return step
+        return round(self._run_clock.progress(step - 1) * self._total())
+
+
+class HeldOutCallback(TrainerCallback):
+    """Measures the held-out loss every so many steps.
+
+    Args:
+        interval_steps: Steps between two measurements.
+        measure: Measures and writes it down; gets the step.
+    """
+
+    def __init__(self, *, interval_steps: int, measure: Callable[[int], float]) -> None:
+        self._interval_steps = interval_steps
+        self._measure = measure
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Measure on the steps that are due, but not on the last, which is measured anyway."""
+        is_last = control.should_training_stop or state.global_step >= state.max_steps
+        if state.global_step % self._interval_steps == 0 and not is_last:
+            self._measure(state.global_step)

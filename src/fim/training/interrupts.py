@@ -1,0 +1,53 @@
+"""Ctrl-C during training: the first asks to stop after the step, the second stops at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+_logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptGuard:
+    """A context in which SIGINT and SIGTERM are noted instead of breaking a step in two.
+
+    The second signal raises ``KeyboardInterrupt``. Outside the main thread, where Python lets
+    nobody handle signals, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.is_requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> InterruptGuard:
+        """Take over the signals."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {each: signal.signal(each, self._on_signal) for each in _SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Note the first signal, raise at the second."""
+        if self.is_requested:
+            raise KeyboardInterrupt
+        self.is_requested = True
+        _logger.warning(
+            "%s: stopping after this step and a checkpoint; once more stops at once",
+            signal.Signals(number).name,
+        )

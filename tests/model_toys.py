@@ -1,0 +1,54 @@
+"""A tiny random Qwen3 on disk, and settings that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fim.config import HfSettings, LoraSettings, ModelSettings
+from fim.model import Hardware, ModelLoader
+
+VOCABULARY_TOKENS = 512
+CPU = Hardware(accelerator="cpu", has_bfloat16=False, num_cores=2)
+
+
+def write_toy_model(folder: Path, *, hidden_size: int = 64, seed: int = 0) -> Path:
+    """Write a 2-layer random Qwen3 with tied embeddings and a small tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(
+            Qwen3Config(
+                vocab_size=VOCABULARY_TOKENS,
+                hidden_size=hidden_size,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                head_dim=16,
+                max_position_embeddings=256,
+                tie_word_embeddings=True,
+            )
+        )
+    model.save_pretrained(folder)
+    vocabulary = {f"t{index}": index for index in range(VOCABULARY_TOKENS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="t0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="t1").save_pretrained(folder)
+    return folder
+
+
+def toy_loader(
+    folder: Path | str, *, load_in_4bit: bool = False, dtype: str = "float32", **lora: object
+) -> ModelLoader:
+    """Return a loader of a toy folder on the CPU."""
+    return ModelLoader(
+        model=ModelSettings.model_validate(
+            {"name": str(folder), "load_in_4bit": load_in_4bit, "dtype": dtype}
+        ),
+        lora=LoraSettings.model_validate({"r": 4, "gradient_checkpointing": False, **lora}),
+        hf=HfSettings(),
+        hardware=CPU,
+    )

@@ -1,0 +1,102 @@
+"""Stop rules cut where they say, and the same in any pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fim.errors import InvalidSettingError
+from fim.inference.stops import (
+    BLANK_LINE,
+    DEDENT,
+    FIRST_LINE,
+    FIRST_TEXT_LINE,
+    NONE,
+    STOP_RULES,
+    StopRule,
+    stop_at,
+    stop_rule,
+)
+
+RULES = (*STOP_RULES.values(), stop_at("```"), stop_at("abab", "ba"), stop_at("\n\n", "a\r"))
+CODE = st.text(alphabet=" \t\r\nab`", max_size=24)
+
+
+def _whole(rule: StopRule, text: str, prefix: str = "") -> str:
+    scan = rule.scan(text, prefix=prefix, final=True)
+    return text[: scan.safe_chars]
+
+
+def _in_pieces(rule: StopRule, text: str, prefix: str) -> str:
+    released = 0
+    for end in range(1, len(text) + 1):
+        scan = rule.scan(text[:end], prefix=prefix)
+        assert scan.safe_chars >= released
+        released = scan.safe_chars
+        if scan.cut is not None:
+            return text[: scan.cut]
+    return _whole(rule, text, prefix)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        (NONE, "a\n\nb\n", "a\n\nb\n"),
+        (FIRST_LINE, "a\nb", "a"),
+        (FIRST_LINE, "a  \r\nb", "a  "),
+        (FIRST_LINE, "\nb", ""),
+        (FIRST_LINE, "a", "a"),
+        (FIRST_LINE, "a\r", "a\r"),
+        (FIRST_TEXT_LINE, "\n  a \nb", "\n  a "),
+        (FIRST_TEXT_LINE, "\n \n", "\n \n"),
+        (BLANK_LINE, "a\nb\n\nc", "a\nb"),
+        (BLANK_LINE, "a\r\n \t\r\nc", "a"),
+        (BLANK_LINE, "\n\n  a\n\n", "\n\n  a"),
+        (BLANK_LINE, "a\n", "a\n"),
+        (stop_at("```"), "x\n```\ny", "x\n"),
+        (stop_at("```"), "x``", "x``"),
+        (stop_at("abab", "ba"), "xaba!", "xa"),
+        (stop_at("abab", "ba"), "xabab", "x"),
+    ],
+)
+def test_cut(rule: StopRule, text: str, expected: str) -> None:
+    assert _whole(rule, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text", "expected"),
+    [
+        ("def f():\n    x = ", "1\n    y\nz", "1\n    y"),
+        ("def f():\n", "    x\n\n\ny", "    x"),
+        ("def f():\n    ", "x\r\n    y\r\nz", "x\r\n    y"),
+        ("if a:\n\tb", "(\n\t)\nc", "(\n\t)"),
+        ("x = ", "1\ny", "1\ny"),
+        ("    a", "\nb", ""),
+        ("    ", "\n\n    a\n  ", "\n\n    a\n  "),
+    ],
+)
+def test_dedent_cuts_left_of_the_first_line(prefix: str, text: str, expected: str) -> None:
+    assert _whole(DEDENT, text, prefix) == expected
+
+
+@given(rule=st.sampled_from(RULES), text=CODE, prefix=st.sampled_from(["", "  a", "\n    ", "b\n"]))
+def test_pieces_give_what_the_whole_gives(rule: StopRule, text: str, prefix: str) -> None:
+    assert _in_pieces(rule, text, prefix) == _whole(rule, text, prefix)
+
+
+def test_a_rule_is_a_value() -> None:
+    assert stop_at("a") == stop_at("a")
+    assert stop_rule("first_line") is FIRST_LINE
+
+
+def test_an_unknown_rule_names_the_known_ones() -> None:
+    with pytest.raises(InvalidSettingError, match="first_lines") as caught:
+        stop_rule("first_lines")
+    assert "first_line" in caught.value.hint
+
+
+@pytest.mark.parametrize("texts", [(), ("a", "")])
+def test_empty_stop_strings_are_refused(texts: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidSettingError, match="end every completion at once"):
+        stop_at(*texts)

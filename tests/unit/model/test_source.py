@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
+
+from fim.config import EMBEDDED_MODEL_NAME
+from fim.errors import ModelNotFoundError
+from fim.model.source import find_folder, find_on_hub, kind_of, parameters_of
+
+ConnectError = type("ConnectError", (Exception,), {"__module__": "httpx2"})
+
+
+class FakeHub:
+    """Answer model_info with a commit or an exception, and remember how it was asked."""
+
+    def __init__(self, answer: str | Exception) -> None:
+        self.answer = answer
+        self.asked: list[tuple[object, ...]] = []
+
+    def __call__(self, *, token: str | None) -> FakeHub:
+        self.asked.append(("token", token))
+        return self
+
+    def model_info(self, name: str, *, revision: str | None, timeout: float) -> SimpleNamespace:
+        self.asked.append((name, revision, timeout))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return SimpleNamespace(sha=self.answer)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeHub]:
+    def make(answer: str | Exception, *, cached: bool = False) -> FakeHub:
+        hub = FakeHub(answer)
+        monkeypatch.setattr(huggingface_hub, "HfApi", hub)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(
+            huggingface_hub, "try_to_load_from_cache", lambda *_, **__: "/x" if cached else None
+        )
+        return hub
+
+    return make
+
+
+def test_kinds_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "model").mkdir(parents=True)
+    kinds = {
+        EMBEDDED_MODEL_NAME: "embedded",
+        "unsloth/Qwen3-8B-bnb-4bit": "hub",
+        "gpt2": "hub",
+        "org/model": "folder",
+        "./missing": "folder",
+        "/no/such": "folder",
+        "~/models/x": "folder",
+        "a/b/c": "folder",
+    }
+    assert {name: kind_of(name) for name in kinds} == kinds
+    with pytest.raises(ModelNotFoundError, match="no embedded model") as caught:
+        kind_of("embedded/SmolLM3")
+    assert EMBEDDED_MODEL_NAME in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("unsloth/Qwen3-8B-bnb-4bit", 8_000_000_000),
+        ("Qwen/Qwen2.5-Coder-0.5B", 500_000_000),
+        ("Qwen/Qwen3-30B-A3B", 30_000_000_000),
+        ("embedded/SmolLM2-135M-Instruct", 135_000_000),
+        ("google/gemma-2b-it", 2_000_000_000),
+        ("org/phi-4", None),
+        ("org/model-4bit", None),
+    ],
+)
+def test_parameters_told_by_the_name(name: str, parameters: int | None) -> None:
+    assert parameters_of(name) == parameters
+
+
+def test_parameters_told_by_the_weights(tmp_path: Path) -> None:
+    assert parameters_of(str(tmp_path)) is None
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 4_000)
+    assert parameters_of(str(tmp_path)) == 2_000
+
+
+def test_folder_must_be_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="does not exist"):
+        find_folder(str(tmp_path / "no"), needs=("config.json",))
+    with pytest.raises(ModelNotFoundError, match=r"no config\.json") as caught:
+        find_folder(str(tmp_path), needs=("config.json",))
+    assert "safetensors" in caught.value.hint
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelNotFoundError) as caught:
+        find_folder(str(tmp_path), needs=("config.json",))
+    assert "--adapter" in caught.value.hint
+    (tmp_path / "config.json").write_text("{}")
+    source = find_folder(str(tmp_path), needs=("config.json",))
+    assert (source.kind, source.location, source.is_offline) == ("folder", str(tmp_path), True)
+
+
+def test_hub_pins_the_commit(serve: Callable[..., FakeHub]) -> None:
+    hub = serve("abc123")
+    source = find_on_hub("org/model", revision="main", token="secret")
+    assert hub.asked == [("token", "secret"), ("org/model", "main", 10.0)]
+    assert (source.location, source.revision, source.is_offline) == ("org/model", "abc123", False)
+
+
+def test_unknown_name_on_the_hub(serve: Callable[..., FakeHub]) -> None:
+    serve(HFValidationError("Repo id must be good"))
+    with pytest.raises(ModelNotFoundError, match=r"at revision 'v1'.*must be good") as caught:
+        find_on_hub("a b", revision="v1", token=None)
+    assert "FIM_HF_TOKEN" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectError("no route"), OSError("no route"), OfflineModeIsEnabled("no route")],
+)
+def test_unreachable_hub_falls_back_to_the_cache(
+    serve: Callable[..., FakeHub], error: Exception
+) -> None:
+    serve(error, cached=True)
+    source = find_on_hub("org/model", revision=None, token=None)
+    assert source.is_offline
+    serve(error)
+    with pytest.raises(ModelNotFoundError, match=r"cannot be reached .no route") as caught:
+        find_on_hub("org/model", revision=None, token=None)
+    assert "FIM_PRESET=cpu" in caught.value.hint
+
+
+def test_hub_that_is_switched_off_is_not_asked(
+    serve: Callable[..., FakeHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = serve("abc")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
+        find_on_hub("org/model", revision=None, token=None)
+    assert hub.asked == []
+
+
+def test_defects_are_not_taken_for_a_network(serve: Callable[..., FakeHub]) -> None:
+    serve(KeyError("a defect"))
+    with pytest.raises(KeyError):
+        find_on_hub("org/model", revision=None, token=None)
