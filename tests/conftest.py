@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fim.logger import close_logging
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -30,6 +32,12 @@ def _fixed_seeds() -> Iterator[None]:
     random.seed(SEED)
     yield
     random.setstate(state)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging() -> Iterator[None]:
+    yield
+    close_logging()
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def write_learner(folder: Path) -> Path:
 
 
 def toy_row(
-    prompt: Sequence[int], middle: Sequence[int], *, loss_on: str = "middle", id: str = ""
+    prompt: Sequence[int], middle: Sequence[int], *, loss_on: str = "middle", name: str = ""
 ) -> EncodedExample:
     """Return a row whose middle and end token, or all tokens, are trained."""
     answer = (*middle, END_ID)
@@ -54,7 +54,7 @@ def toy_row(
         prompt_length=len(prompt),
         segments=(),
         cut=Cut(),
-        example=FimExample(prefix="", middle="", suffix="", id=id),
+        example=FimExample(prefix="", middle="", suffix="", id=name),
     )
 
 
@@ -65,7 +65,7 @@ def toy_rows(num_rows: int = 16, *, seed: int = 0, longest: int = 24) -> list[En
     for at in range(num_rows):
         num_tokens = generator.randint(6, longest)
         prompt = [generator.randrange(2, VOCABULARY_TOKENS) for _ in range(num_tokens)]
-        rows.append(toy_row(prompt, prompt[: generator.randint(1, 4)], id=f"row-{at}"))
+        rows.append(toy_row(prompt, prompt[: generator.randint(1, 4)], name=f"row-{at}"))
     return rows
 
 

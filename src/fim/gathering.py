@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fim.types import EncodedExample, FimExample, Progress
 
 EMBEDDED_CORPUS_SOURCE = "the Python standard library of the running interpreter"
+EMBEDDED_CORPUS_LICENCE = "PSF-2.0"
 MAX_EMBEDDED_TRAIN_HOLES = 4000
 
 
@@ -82,7 +83,10 @@ def build_examples(
         max_held_out_holes=settings.eval.num_holes,
         progress=progress,
     )
-    return Examples(built.train, built.held_out, _built_manifest(built, source))
+    manifest = _built_manifest(built, source)
+    if source == EMBEDDED_CORPUS_SOURCE:
+        manifest["licences"] = {source: EMBEDDED_CORPUS_LICENCE}
+    return Examples(built.train, built.held_out, manifest)
 
 
 def fingerprint_rows(rows: Sequence[EncodedExample]) -> str:
@@ -139,6 +143,7 @@ def _built_manifest(built: BuiltCorpus, source: str) -> dict[str, object]:
         "source": source,
         "files": manifest["files"],
         "examples": {"train": len(built.train), "held_out": len(built.held_out)},
+        "languages": sorted({example.language for example in built.train}),
         "dropped": holes["dropped"] if isinstance(holes, Mapping) else {},
         "hashes": {name: facts["sha256"] for name, facts in splits.items()}
         if isinstance(splits, Mapping)

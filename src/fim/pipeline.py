@@ -102,8 +102,8 @@ def run_training(
             command=command,
             progress=progress,
         )
-        complete = shlex.join((command, "complete", "--adapter", str(run.adapter)))
-        report = shlex.join((command, "report", str(run.path)))
+        complete = shlex.join((command, "complete", "--adapter", f"{run.shown_path}/adapter"))
+        report = shlex.join((command, "report", run.shown_path))
         write_results(
             run,
             model=settings.model.name,
@@ -282,7 +282,7 @@ def fit(
         format_record=resolved.record(),
         fingerprints={},
         progress=progress,
-        resume_command=shlex.join((command, "train", "--resume", str(run.path))),
+        resume_command=shlex.join((command, "train", "--resume", run.shown_path)),
         pad_id=resolved.pad_id,
     )
     result = trainer.train(resume=run.path if is_resumed else None)

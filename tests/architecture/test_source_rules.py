@@ -72,7 +72,9 @@ def test_scripts_are_doors(door: str) -> None:
     assert len((ROOT / "scripts" / door).read_text(encoding="utf-8").splitlines()) <= MAX_DOOR_LINES
 
 
-@pytest.mark.parametrize("module", ["fim", "fim.cli.app", "fim.formats", "fim.corpus", "fim.config"])
+@pytest.mark.parametrize(
+    "module", ["fim", "fim.cli.app", "fim.formats", "fim.corpus", "fim.config"]
+)
 def test_light_modules_import_nothing_heavy(module: str) -> None:
     heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "matplotlib")
     code = f"import {module}, sys; print([m for m in {heavy!r} if m in sys.modules])"
@@ -83,7 +85,9 @@ def test_light_modules_import_nothing_heavy(module: str) -> None:
 
 
 def test_only_the_formats_spell_control_tokens() -> None:
-    spelled = re.compile(r"<\|(fim_|im_start|im_end|endoftext|file_sep|repo_name)|<reponame>|<file_sep>")
+    spelled = re.compile(
+        r"<\|(fim_|im_start|im_end|endoftext|file_sep|repo_name)|<reponame>|<file_sep>"
+    )
     allowed = {"formats", "training/masking.py", "corpus"}
     offenders = []
     for path in SOURCES:

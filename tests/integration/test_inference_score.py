@@ -55,7 +55,7 @@ def _by_full_logits(model: PreTrainedModel, row: EncodedExample) -> GoldScore:
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([row.input_ids])).logits[0].float()
     losses = torch.nn.functional.cross_entropy(
-        logits[:-1], torch.tensor(row.input_ids[1:]), reduction="none"
+        logits[:-1], torch.tensor(row.input_ids[1:], dtype=torch.long), reduction="none"
     )[row.prompt_length - 1 :].tolist()
     has_end = row.segments[-1].kind is SegmentKind.END
     middle = losses[:-1] if has_end else losses

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def logits(loaded: LoadedModel) -> list[float]:
 def test_gguf_is_dequantised_once_and_loaded_with_a_tied_head(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("fim"), "handlers", [])
     loaded = make_loader().load()
     assert capfd.readouterr() == ("", "")
     model = loaded.model

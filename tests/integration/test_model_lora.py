@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +70,10 @@ def test_a_folder_is_loaded_as_it_is(toy: Path) -> None:
     assert loaded.tokenizer("t5 t6")["input_ids"] == [5, 6]
 
 
-def test_loading_says_nothing(toy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_says_nothing(
+    toy: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("fim"), "handlers", [])
     loader = toy_loader(toy)
     loader.for_training(loader.load())
     assert capfd.readouterr() == ("", "")
@@ -228,6 +232,13 @@ def test_incomplete_adapter_is_refused(toy: Path, tmp_path: Path) -> None:
         loader.with_adapter(loader.load(), folder)
     (folder / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(AdapterMismatchError, match="does not fit"):
+        loader.with_adapter(loader.load(), folder)
+    record = folder / "fim_adapter.json"
+    record.write_text("{torn")
+    with pytest.raises(AdapterMismatchError, match="cannot be read"):
+        loader.with_adapter(loader.load(), folder)
+    record.write_text("{}")
+    with pytest.raises(AdapterMismatchError, match="is damaged"):
         loader.with_adapter(loader.load(), folder)
     (folder / "adapter_config.json").write_text("[]")
     (folder / "fim_adapter.json").unlink()

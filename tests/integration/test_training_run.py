@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,22 +120,15 @@ def test_epochs_are_counted_as_planned(toy: Path, tmp_path: Path) -> None:
         save_steps=1,
         save_total_limit=2,
     )
-    result = toy_trainer(
-        toy_loaded(toy), tmp_path / "run", rows=rows, settings=settings
-    ).train()
+    result = toy_trainer(toy_loaded(toy), tmp_path / "run", rows=rows, settings=settings).train()
     assert result.steps == num_planned_steps(11, settings) == 4
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["checkpoint-3", "checkpoint-4"]
 
 
 def test_a_row_without_a_trained_token_refuses_the_start(toy: Path, tmp_path: Path) -> None:
-    masked = toy_row([5, 6, 7], [8], id="bad")
-    masked = type(masked)(
-        **{name: getattr(masked, name) for name in ("input_ids", "prompt_length", "segments")},
-        labels=(-100,) * len(masked.input_ids),
-        cut=masked.cut,
-        example=masked.example,
-    )
+    masked = toy_row([5, 6, 7], [8], name="bad")
+    masked = replace(masked, labels=(-100,) * len(masked.labels))
     trainer = toy_trainer(toy_loaded(toy), tmp_path / "run", rows=[*toy_rows(3), masked])
     with pytest.raises(AllTokensMaskedError, match=r"1 of 4 .* row 3, example bad"):
         trainer.train()
@@ -169,9 +163,7 @@ def test_nf4_trains(toy: Path, tmp_path: Path, dtype: str) -> None:
 
     loaded = toy_loaded(toy, load_in_4bit=True, dtype=dtype, gradient_checkpointing=True)
     settings = toy_settings(max_steps=2)
-    result = toy_trainer(
-        loaded, tmp_path / "run", settings=settings, eval_rows=toy_rows(4)
-    ).train()
+    result = toy_trainer(loaded, tmp_path / "run", settings=settings, eval_rows=toy_rows(4)).train()
     trained = [each for each in loaded.model.parameters() if each.requires_grad]
     assert {each.dtype for each in trained} == {torch.float32}
     assert any(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fim
 import pytest
+
+import fim
 
 
 @pytest.mark.parametrize("name", fim.__all__)

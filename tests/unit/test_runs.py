@@ -342,3 +342,11 @@ def test_environment_without_a_processor_file(
     assert facts["packages"] == {"no-such-package": None}
     (tmp_path / "cpu").write_text("flags : x\nmodel name\t: Fast CPU\n")
     assert collect_environment(cpu_file=tmp_path / "cpu")["processor"] == "Fast CPU"
+
+
+def test_shown_path_is_what_people_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder.create_at(tmp_path / "runs" / "one")
+    assert run.shown_path == "runs/one"
+    monkeypatch.chdir(tmp_path / "runs" / "one")
+    assert RunFolder.create_at(tmp_path / "other").shown_path == str(tmp_path / "other")

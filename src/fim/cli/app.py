@@ -27,6 +27,8 @@ from fim.cli import (
     data_commands,
     doctor,
     formats_commands,
+    report_commands,
+    runs_commands,
     training_commands,
 )
 from fim.cli.command import SharedOptions, is_debug_wanted, usage_error
@@ -39,6 +41,8 @@ COMMAND_FILES: tuple[Callable[[typer.Typer], None], ...] = (
     complete.register,
     data_commands.register,
     formats_commands.register,
+    runs_commands.register,
+    report_commands.register,
     config_commands.register,
     doctor.register,
 )

@@ -93,9 +93,7 @@ def complete(
     max_new_tokens: MaxNewTokensOption = None,
 ) -> None:
     """Write exactly the text to insert at the cursor."""
-    before, after, path = _texts(
-        prefix, suffix, prefix_file, suffix_file, file, line, column
-    )
+    before, after, path = _texts(prefix, suffix, prefix_file, suffix_file, file, line, column)
     resolved = session.resolve(
         {
             "model.name": model,

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from fim.quickstart import QuickstartOutcome
 
 SHOWN_LINES = 3
+SHOWN_ANSWER_LINES = 4
 DEFAULT_MINUTES = 9.0
 _LABELS = {
     "nll_per_token": "gold NLL per token",
     "edit_similarity": "edit similarity",
     "exact_match": "exact match",
     "stop_rate": "stops by itself",
+}
+_VERDICTS = {
+    "better": "better: both intervals exclude zero",
+    "worse": "worse",
+    "not enough to tell": "not proven better: not enough to tell",
 }
 
 OutOption = Annotated[
@@ -86,8 +92,8 @@ def train(
         f"{result.steps} steps in {result.seconds:.0f} s, loss {result.train_loss:.3f}, "
         f"{result.holes_per_second:.2f} holes/s, peak memory {result.peak_memory_mib:,.0f} MiB"
     )
-    session.output.say(f"adapter: {outcome.run.adapter}")
-    session.output.say(f"report:  {outcome.run.report}")
+    session.output.say(f"adapter: {outcome.run.shown_path}/adapter")
+    session.output.say(f"report:  {outcome.run.shown_path}/report.html")
 
 
 def quickstart(
@@ -120,12 +126,12 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
     output = session.output
     for hole in outcome.shown:
         output.table(
-            (f"{hole.path} ({hole.kind})", "text"),
+            (hole.path, hole.kind),
             (
                 ("prefix", _tail(hole.prefix_tail)),
-                ("gold", _visible(hole.gold)),
-                ("base", _visible(hole.base)),
-                ("tuned", _visible(hole.tuned)),
+                ("gold", _shortened(hole.gold)),
+                ("base", _shortened(hole.base)),
+                ("tuned", _shortened(hole.tuned)),
             ),
         )
     rows = [
@@ -135,35 +141,44 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
             f"{gain.found.b:.3f}",
             f"{gain.found.difference:+.3f}",
             f"{gain.found.low:+.3f} to {gain.found.high:+.3f}",
-            gain.base_form.removeprefix("base, "),
         )
         for name, gain in outcome.gains.items()
     ]
     output.table(
-        ("metric", ">base", ">tuned", ">difference", "95 % interval", "base asked"),
+        (f"{outcome.num_holes} held-out holes", ">base", ">tuned", ">difference", "95 % interval"),
         rows,
-        title=f"{outcome.num_holes} held-out holes of {outcome.num_files} files: "
-        f"the tuned model is {_told(outcome.verdict)}",
     )
-    floors = ", ".join(
-        f"{name} {result.metrics['edit_similarity']:.3f}"
-        for name, result in outcome.contestants.items()
-        if name != "tuned"
-    )
-    output.say(f"edit similarity of everything else: {floors}")
-    output.say(f"{outcome.seconds / 60:.1f} minutes in all; report: {outcome.run.report}")
+    for line in _remarks(outcome):
+        output.say(line)
     output.say("\ntry next:")
     for line in next_commands(outcome, program_name()):
         output.say(line)
 
 
-def _told(verdict: str) -> str:
-    return verdict if verdict != "not enough to tell" else "not proven better (too little to tell)"
+def _remarks(outcome: QuickstartOutcome) -> list[str]:
+    others = ", ".join(
+        f"{name} {result.metrics['edit_similarity']:.3f}"
+        for name, result in outcome.contestants.items()
+        if name != "tuned"
+    )
+    forms = {gain.base_form.removeprefix("base, ") for gain in outcome.gains.values()}
+    return [
+        f"on {outcome.num_files} files that training never saw, the tuned model is "
+        f"{_VERDICTS[outcome.verdict]}",
+        f"base: the better of its forms for each figure ({', '.join(sorted(forms))})",
+        f"edit similarity of all others: {others}",
+        f"{outcome.seconds / 60:.1f} minutes, peak memory {outcome.peak_memory_mib:,.0f} MiB",
+        f"report: {outcome.run.shown_path}/report.html",
+    ]
 
 
 def _tail(text: str) -> str:
     return "\n".join(text.split("\n")[-SHOWN_LINES:])
 
 
-def _visible(text: str) -> str:
-    return text if text.strip() else repr(text)
+def _shortened(text: str) -> str:
+    if not text.strip():
+        return repr(text)
+    lines = text.split("\n")
+    more = ["…"] if len(lines) > SHOWN_ANSWER_LINES else []
+    return "\n".join([*lines[:SHOWN_ANSWER_LINES], *more])

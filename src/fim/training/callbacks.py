@@ -25,10 +25,10 @@ _SPEEDS = ("tokens_per_second", "supervised_tokens_per_second", "holes_per_secon
 
 
 class StopCallback(TrainerCallback):
-    """Closes each step's time, and ends training at the time budget or on a signal.
+    """Ends training at the time budget or on a signal; called last, so that it misses none.
 
     Args:
-        meter: Counts steps.
+        meter: Knows what a step takes.
         run_clock: Knows the time budget.
         guard: Knows whether a signal came.
     """
@@ -46,7 +46,6 @@ class StopCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """End training where it is time to, with a checkpoint."""
-        self._meter.end_step()
         is_over = self._run_clock.is_over(self._meter.mean_step_seconds)
         if is_over or self._guard.is_requested:
             control.should_training_stop = True
@@ -54,19 +53,29 @@ class StopCallback(TrainerCallback):
 
 
 class MetricsCallback(TrainerCallback):
-    """Writes a row of figures per log and reports progress per step.
+    """Closes each step's time, writes a row of figures per log, and reports progress.
+
+    Called first, so that the time of a step is that of its work alone.
 
     Args:
         run: Gets the rows.
+        meter: Counts steps.
         run_clock: Knows how far the run is.
         device: Whose memory is reported.
         progress: Gets the steps, or the seconds of the time budget where there is one.
     """
 
     def __init__(
-        self, *, run: RunFolder, run_clock: RunClock, device: str, progress: Progress | None
+        self,
+        *,
+        run: RunFolder,
+        meter: StepMeter,
+        run_clock: RunClock,
+        device: str,
+        progress: Progress | None,
     ) -> None:
         self._run = run
+        self._meter = meter
         self._run_clock = run_clock
         self._device = device
         self._progress = progress
@@ -91,7 +100,8 @@ class MetricsCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Report how far the run is."""
+        """Close the step and report how far the run is."""
+        self._meter.end_step()
         if self._progress is not None:
             self._progress.advance(self._done(state.global_step), **self._facts)
 
@@ -175,7 +185,6 @@ class HeldOutCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Measure on the steps that are due, but not on the last, which is measured anyway."""
-        is_last = control.should_training_stop or state.global_step >= state.max_steps
-        if state.global_step % self._interval_steps == 0 and not is_last:
+        """Measure on the steps that are due."""
+        if state.global_step % self._interval_steps == 0:
             self._measure(state.global_step)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, cast
 
 from fim.types import IGNORED_LABEL
@@ -91,7 +92,7 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     original, decoder = base.forward, base.get_decoder()  # type: ignore[no-untyped-call]
     head = base.get_output_embeddings()  # type: ignore[no-untyped-call]
 
-    def forward(*args: object, **kwargs: object) -> object:
+    def forward(self: PreTrainedModel, *args: object, **kwargs: object) -> object:
         labels = kwargs.pop(LABELS_ARGUMENT, None)
         if labels is None:
             return original(*args, **kwargs)
@@ -99,7 +100,7 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
         return supervised_nll(hidden, head, cast("Tensor", labels))
 
     with forward_kept(base):
-        base.forward = forward
+        base.forward = MethodType(forward, base)
         yield
 
 

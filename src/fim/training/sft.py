@@ -273,16 +273,21 @@ class RowTrainer(SFTTrainer):
                 self.args.output_dir = kept
 
 
-def sft_config(settings: TrainSettings, loaded: LoadedModel, *, folder: Path) -> SFTConfig:
+def sft_config(
+    settings: TrainSettings, loaded: LoadedModel, *, folder: Path, has_own_loss: bool
+) -> SFTConfig:
     """Return TRL's settings: rows as they are, and no figure that costs a step anything.
 
     Args:
         settings: How to train.
         loaded: Gives backend, number type and device.
         folder: Where checkpoints go.
+        has_own_loss: TRL's own compact head, where it has one, stays off the model.
     """
+    loss_type = {"loss_type": "nll"} if has_own_loss else {}
     is_cuda = loaded.device.startswith("cuda")
-    return SFTConfig(
+    make: Callable[..., SFTConfig] = SFTConfig
+    return make(
         output_dir=str(folder),
         num_train_epochs=settings.num_train_epochs,
         max_steps=settings.max_steps,
@@ -303,6 +308,7 @@ def sft_config(settings: TrainSettings, loaded: LoadedModel, *, folder: Path) ->
         bf16=loaded.backend == "unsloth" and loaded.dtype == "bfloat16",
         fp16=is_cuda and loaded.dtype == "float16",
         **_checkpointing_off(),
+        **loss_type,
         max_length=None,
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},

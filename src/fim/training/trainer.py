@@ -30,6 +30,8 @@ from fim.training.status import status_kept
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from transformers import TrainerCallback
+
     from fim.config import TrainSettings
     from fim.formats import FormatRecord
     from fim.model import LoadedModel
@@ -218,6 +220,7 @@ class Trainer:
 
         return MetricsCallback(
             run=self._run,
+            meter=session.meter,
             run_clock=session.run_clock,
             device=self._loaded.device,
             progress=self._progress,
@@ -244,19 +247,21 @@ class Trainer:
         from fim.training.sft import RowTrainer, SftParts, sft_config
 
         settings = self._settings
-        stop = StopCallback(meter=session.meter, run_clock=session.run_clock, guard=session.guard)
-        callbacks = [stop, metrics]
+        callbacks: list[TrainerCallback] = [metrics]
         if self._eval_rows:
             callbacks.append(
                 HeldOutCallback(interval_steps=settings.eval_steps, measure=held_out.measure)
             )
+        callbacks.append(
+            StopCallback(meter=session.meter, run_clock=session.run_clock, guard=session.guard)
+        )
         parts = SftParts(
             model=self._loaded.model,
             tokenizer=self._loaded.tokenizer,
             dataset=training_dataset(self._train_rows),
             lengths=[len(row.input_ids) for row in self._train_rows],
             collator=RightPadder(self._pad_id),
-            callbacks=list(callbacks),
+            callbacks=callbacks,
             meter=session.meter,
             run_clock=session.run_clock,
             schedule=Schedule(settings.lr_scheduler_type, settings.warmup_ratio),
@@ -268,7 +273,12 @@ class Trainer:
             is_grouped=settings.group_by_length,
             seed=settings.seed,
         )
-        config = sft_config(settings, self._loaded, folder=self._run.checkpoints)
+        config = sft_config(
+            settings,
+            self._loaded,
+            folder=self._run.checkpoints,
+            has_own_loss=session.has_own_loss,
+        )
         return RowTrainer(parts, config)
 
     def _run_steps(self, trainer: RowTrainer, session: Session) -> float | None:

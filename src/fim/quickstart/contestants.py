@@ -1,0 +1,76 @@
+"""Who answers the held-out holes: trivial floors, the base in each form, the tuned model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fim.config import InferSettings, Settings
+from fim.data import TokenizerView
+from fim.evaluation import EMPTY, PREVIOUS_LINE, Contestant, EvaluationResult, evaluate
+from fim.formats import resolve_format
+from fim.pipeline import Prepared, make_encoder
+
+if TYPE_CHECKING:
+    from fim.model import LoadedModel
+    from fim.types import Progress
+
+LEFT_TO_RIGHT = "left-to-right"
+CHAT = "chatml"
+BASE_PREFIX = "base, "
+TUNED = "tuned"
+DESCRIPTIONS = {
+    EMPTY.name: "inserts nothing",
+    PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
+    f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix alone, cut at the first line",
+    f"{BASE_PREFIX}{CHAT}": "is asked by chat, its Markdown fence removed",
+    TUNED: "is asked as it was trained, its answer taken as it is",
+}
+
+
+def score_base(
+    base: LoadedModel, prepared: Prepared, *, progress: Progress | None
+) -> tuple[EvaluationResult, ...]:
+    """Score the trivial floors and the untrained model in each form it can be asked in."""
+    from fim.inference import FIRST_LINE, REMOVE_FENCE, CodeCompleter
+
+    settings, holes = prepared.settings, prepared.examples.held_out
+    floors = [evaluate(Contestant(floor.name, floor), holes) for floor in (EMPTY, PREVIOUS_LINE)]
+    view = TokenizerView(base.tokenizer)
+    forms = []
+    for name, stop, clean in ((LEFT_TO_RIGHT, FIRST_LINE, None), (CHAT, None, REMOVE_FENCE)):
+        encoder = make_encoder(settings, view, resolved_format=resolve_format(name, view))
+        completer = CodeCompleter(model=base.model, encoder=encoder, settings=_infer(settings))
+        contestant = Contestant(f"base, {name}", completer, completer, clean=clean)
+        forms.append(replace(contestant, stop=stop) if stop is not None else contestant)
+    return (*floors, *(evaluate(form, holes, progress) for form in forms))
+
+
+def score_tuned(
+    adapted: LoadedModel, prepared: Prepared, *, progress: Progress | None
+) -> EvaluationResult:
+    """Score the tuned model as it will be served."""
+    from fim.inference import CodeCompleter
+
+    adapted.model.eval()  # type: ignore[no-untyped-call]
+    completer = CodeCompleter(
+        model=adapted.model, encoder=prepared.encoder, settings=_infer(prepared.settings)
+    )
+    return evaluate(Contestant(TUNED, completer, completer), prepared.examples.held_out, progress)
+
+
+def kind_of(name: str) -> str:
+    """Return ``tuned``, ``base`` or ``floor`` for a contestant's name."""
+    if name == TUNED:
+        return "tuned"
+    return "base" if name.startswith(BASE_PREFIX) else "floor"
+
+
+def _infer(settings: Settings) -> InferSettings:
+    return settings.infer.model_copy(
+        update={
+            "max_new_tokens": settings.eval.max_new_tokens,
+            "batch_size": settings.eval.batch_size,
+            "temperature": 0.0,
+        }
+    )

@@ -1,0 +1,105 @@
+"""The stages of a quickstart, in order and within a budget of minutes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fim.config import ResolvedSettings, Settings
+from fim.corpus import stdlib_root
+from fim.gathering import EMBEDDED_CORPUS_SOURCE, Examples, build_examples
+from fim.pipeline import Prepared, fit, make_loader, open_run, prepare, recording
+from fim.quickstart.clock import StageClock
+from fim.quickstart.contestants import score_base, score_tuned
+from fim.quickstart.files import summary_of, write_evaluation
+from fim.quickstart.outcome import QuickstartOutcome, make_outcome
+from fim.results import write_results
+
+if TYPE_CHECKING:
+    from fim.runs import RunFolder
+    from fim.types import Progress
+
+MIN_TRAINING_MINUTES = 0.5
+REPORT_SECONDS = 10.0
+TUNED_SCORING_MARGIN = 1.15
+
+
+def run_quickstart(
+    resolved: ResolvedSettings,
+    *,
+    minutes: float,
+    out: Path | None = None,
+    corpus: Path | None = None,
+    command: str = "fim",
+    progress: Progress | None = None,
+) -> QuickstartOutcome:
+    """Build examples, score the base, fine-tune, score again, and write the report.
+
+    The training gets what the other stages leave of the minutes.
+
+    Args:
+        resolved: Settings with their sources; the preset ``cpu`` is meant.
+        minutes: Wall time for everything.
+        out: The run folder; None makes one under ``train.output_dir``.
+        corpus: Code to learn from in place of the Python standard library.
+        command: How ``fim`` is called, for the commands that are printed.
+        progress: Told of every stage.
+
+    Raises:
+        FimError: Anything in the way.
+    """
+    clock = StageClock()
+    loader = make_loader(resolved.settings)
+    loader.check()
+    run = open_run(resolved, out)
+    with recording(run):
+        with clock.stage("examples"):
+            examples = _examples(resolved.settings, run, corpus, progress)
+        with clock.stage("model"):
+            prepared = prepare(
+                resolved.settings, loader, run=run, examples=examples, progress=progress
+            )
+            base = loader.load()
+        with clock.stage("base scored"):
+            results = score_base(base, prepared, progress=progress)
+        with clock.stage("training"):
+            prepared = _with_minutes(prepared, minutes - _reserved_minutes(clock))
+            adapted = loader.for_training(base)
+            result = fit(adapted, prepared, run=run, command=command, progress=progress)
+        with clock.stage("tuned scored"):
+            results = (*results, score_tuned(adapted, prepared, progress=progress))
+        with clock.stage("report"):
+            outcome = make_outcome(
+                run, results, prepared, clock=clock, is_default_place=out is None
+            )
+            write_evaluation(outcome, prepared)
+            more = summary_of(outcome, command)
+            record = prepared.encoder.resolved.record()
+            name = prepared.settings.model.name
+            write_results(run, model=name, record=record, result=result, more=more)
+    return replace(outcome, seconds=clock.total, stages=dict(clock.seconds))
+
+
+def _examples(
+    settings: Settings, run: RunFolder, corpus: Path | None, progress: Progress | None
+) -> Examples:
+    return build_examples(
+        (stdlib_root() if corpus is None else corpus,),
+        settings,
+        out=run.path / "data",
+        source=EMBEDDED_CORPUS_SOURCE if corpus is None else str(corpus),
+        progress=progress,
+    )
+
+
+def _reserved_minutes(clock: StageClock) -> float:
+    scoring = clock.seconds["base scored"] / 2 * TUNED_SCORING_MARGIN
+    return (clock.total + scoring + REPORT_SECONDS) / 60
+
+
+def _with_minutes(prepared: Prepared, minutes: float) -> Prepared:
+    settings = prepared.settings
+    left = max(minutes, MIN_TRAINING_MINUTES)
+    train = settings.train.model_copy(update={"max_minutes": left})
+    return replace(prepared, settings=settings.model_copy(update={"train": train}))

@@ -1,0 +1,145 @@
+"""Writes that are whole or not at all, and read back what a crash left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from fim.errors import RunFolderError
+
+_HINTS = {
+    errno.ENOSPC: "Free some space, or choose another disk: --out DIR",
+    errno.EDQUOT: "Free some of your quota, or choose another disk: --out DIR",
+    errno.EACCES: "Give yourself write permission there, or choose another folder: --out DIR",
+    errno.EPERM: "Give yourself write permission there, or choose another folder: --out DIR",
+    errno.EROFS: "The disk is read-only; choose another folder: --out DIR",
+    errno.ENOTDIR: "A file stands where a folder is needed; choose another folder: --out DIR",
+    errno.EEXIST: "Something of that name is there already; choose another folder: --out DIR",
+}
+_FALLBACK_HINT = "Choose a folder that can be written: --out DIR"
+
+
+@contextmanager
+def refusing(path: Path, action: str) -> Iterator[None]:
+    """Turn a failure of the file system into an error that says what to do.
+
+    Args:
+        path: What was to be written or read.
+        action: What was tried, as ``write`` or ``make``.
+
+    Raises:
+        RunFolderError: The file system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunFolderError(
+            f"Cannot {action} {path}: {reason}. The run would leave nothing behind.",
+            hint=_HINTS.get(error.errno or 0, _FALLBACK_HINT),
+            context={"path": str(path), "reason": reason},
+        ) from error
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 text file through a temporary file beside it.
+
+    Raises:
+        RunFolderError: The file system refused.
+    """
+    with refusing(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+                stream.write(text)
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        except OSError:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def write_json(path: Path, data: object) -> Path:
+    """Write JSON, indented; numbers that are not finite become null.
+
+    Raises:
+        RunFolderError: The file system refused.
+    """
+    text = json.dumps(finite(data), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Write one JSON object a line, all at once.
+
+    Raises:
+        RunFolderError: The file system refused.
+    """
+    return write_text(path, "".join(_line(row) for row in rows))
+
+
+def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
+    """Append one JSON object as a line and flush it; a torn last line is closed first.
+
+    Raises:
+        RunFolderError: The file system refused.
+    """
+    with refusing(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(end - 1)
+                if stream.read(1) != b"\n":
+                    stream.write(b"\n")
+            stream.write(_line(row).encode("utf-8"))
+            stream.flush()
+
+
+def read_jsonl(path: Path) -> list[dict[str, object]]:
+    """Return the objects of a JSON-lines file; a missing file has none, torn lines are skipped."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    rows = (_parsed(line) for line in lines)
+    return [row for row in rows if row is not None]
+
+
+def read_json(path: Path) -> dict[str, object] | None:
+    """Return a JSON object, or None when the file is missing or damaged."""
+    try:
+        return _parsed(path.read_bytes())
+    except OSError:
+        return None
+
+
+def finite(data: object) -> object:
+    """Return JSON-ready data in which numbers that are not finite are None."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, Mapping):
+        return {str(key): finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return str(data) if isinstance(data, Path) else data
+
+
+def _line(row: Mapping[str, object]) -> str:
+    return json.dumps(finite(row), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _parsed(text: bytes) -> dict[str, object] | None:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,348 @@
+"""From settings to a run folder and back to a completion, on a small random model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from fim.cli.app import main
+from fim.config import load_settings
+from fim.errors import (
+    AdapterMismatchError,
+    EmptyDatasetError,
+    FormatUnsupportedError,
+    NoFinishedRunError,
+    RunFolderError,
+)
+from fim.pipeline import make_completer, run_training
+from fim.quickstart import next_commands, run_quickstart
+
+LINES = (
+    "def add(a, b):\n    return a + b\n",
+    "def first(xs):\n    return xs[0]\n",
+    "def last(xs):\n    return xs[-1]\n",
+    "def none():\n    return None\n",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object) -> Path:
+    """A folder with a 2-layer random Llama that has SmolLM2's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-llama"
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    smollm2_tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
+    return folder
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    with path.open("w", encoding="utf-8") as stream:
+        for number in range(40):
+            text = LINES[number % 4].replace("xs", f"xs{number}").replace("(a", f"(a{number}, a")
+            cut = text.index("return") + 3
+            row = {
+                "prefix": f"import m{number}\n\n\n{text[:cut]}",
+                "middle": text[cut:-1],
+                "suffix": f"\n\n\nx{number} = {number}\n",
+                "context_items": [],
+                "lang": "Python",
+            }
+            stream.write(json.dumps(row) + "\n")
+    return path
+
+
+def environment(model: Path, rows: Path, **more: str) -> Mapping[str, str]:
+    return {
+        "FIM_PRESET": "cpu",
+        "FIM_MODEL_NAME": str(model),
+        "FIM_DATA_PATH": str(rows),
+        "FIM_MODEL_DTYPE": "float32",
+        "FIM_TRAIN_MAX_STEPS": "4",
+        "FIM_TRAIN_SAVE_STEPS": "2",
+        "FIM_TRAIN_EVAL_STEPS": "2",
+        "FIM_INFER_MAX_NEW_TOKENS": "8",
+        "FIM_LORA_R": "4",
+        **more,
+    }
+
+
+def test_train_then_complete_with_the_newest_run(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    outcome = run_training(resolved)
+    run = outcome.run
+    assert run.status.state == "done"
+    for path in (
+        run.config,
+        run.sources,
+        run.environment,
+        run.data_manifest,
+        run.summary,
+        run.metrics,
+        run.plots / "loss.svg",
+        run.adapter / "fim_format.json",
+        run.adapter / "fim_settings.json",
+        run.adapter / "README.md",
+        run.card,
+        run.report,
+    ):
+        assert path.is_file(), path
+    assert outcome.as_json()["steps"] == 4
+    manifest = json.loads(run.data_manifest.read_text())
+    assert manifest["examples"]["train"] + manifest["examples"]["held_out"] == 40
+    assert json.loads(run.config.read_text())["model"]["name"] == str(tiny_model)
+
+    plain = load_settings(env={"FIM_INFER_MAX_NEW_TOKENS": "8"}, cwd=tmp_path)
+    completer = make_completer(plain)
+    assert completer.encoder.resolved.format.name == "psm"  # type: ignore[attr-defined]
+    assert completer.encoder.max_seq_length == resolved.settings.model.max_seq_length  # type: ignore[attr-defined]
+    answer = completer.complete("def f():\n    ret", "\n", language="Python")
+    pieces = "".join(completer.stream("def f():\n    ret", "\n", language="Python"))
+    assert pieces == answer.text
+
+
+def test_training_prompt_is_the_served_prompt(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    outcome = run_training(resolved, out=tmp_path / "run")
+    completer = make_completer(resolved, adapter=outcome.run.adapter)
+    for row in outcome.prepared.train_set.rows:
+        asked = completer.encoder.prompt(row.example).ids
+        assert asked == row.input_ids[: row.prompt_length]
+
+
+def test_an_adapter_is_refused_on_another_base(
+    tiny_model: Path, rows: Path, tmp_path: Path, smollm2_tokenizer: object
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    run = run_training(resolved, out=tmp_path / "run").run
+    other = tmp_path / "other"
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(other)
+    smollm2_tokenizer.save_pretrained(other)  # type: ignore[attr-defined]
+    wrong = load_settings(env=environment(other, rows), cwd=tmp_path)
+    with pytest.raises(AdapterMismatchError, match="trained on"):
+        make_completer(wrong, adapter=run.adapter)
+
+
+def test_an_adapter_of_another_format_is_refused(
+    tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    run = run_training(resolved, out=tmp_path / "run").run
+    record = json.loads((run.adapter / "fim_format.json").read_text())
+    (run.adapter / "fim_format.json").write_text(json.dumps({**record, "fingerprint": "0" * 32}))
+    with pytest.raises(AdapterMismatchError, match="renders it as"):
+        make_completer(resolved, adapter=run.adapter)
+
+
+def test_no_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(NoFinishedRunError):
+        make_completer(
+            load_settings(env={}, cwd=tmp_path, overrides={"train.output_dir": tmp_path})
+        )
+
+
+def test_failures_are_recorded(tiny_model: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    resolved = load_settings(env=environment(tiny_model, empty), cwd=tmp_path)
+    with pytest.raises(EmptyDatasetError):
+        run_training(resolved, out=tmp_path / "run")
+    assert (tmp_path / "run" / "STATUS").read_text().startswith("failed")
+
+
+def test_a_format_that_the_tokenizer_cannot_speak(
+    tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for file in tiny_model.iterdir():
+        (odd / file.name).write_bytes(file.read_bytes())
+    text = (odd / "tokenizer.json").read_text(encoding="utf-8")
+    (odd / "tokenizer.json").write_text(text.replace("<repo_name>", "<other_name>"))
+    assert AutoTokenizer.from_pretrained(odd).convert_tokens_to_ids("<other_name>") == 3
+    resolved = load_settings(env=environment(odd, rows), cwd=tmp_path)
+    with pytest.raises(FormatUnsupportedError, match="no single token <repo_name>"):
+        run_training(resolved, out=tmp_path / "run")
+
+
+def test_a_run_folder_that_is_a_file(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    with pytest.raises(RunFolderError) as caught:
+        run_training(resolved, out=tmp_path / "run")
+    assert caught.value.exit_code == 7
+    assert caught.value.hint
+
+
+def test_resume_continues_and_refuses_without_a_checkpoint(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
+    first = run_training(resolved, out=tmp_path / "run")
+    again = run_training(resolved, resume=str(tmp_path / "run"))
+    assert again.run.path == first.run.path
+    assert again.result.steps == 4
+    with pytest.raises(RunFolderError):
+        run_training(resolved, resume="last")
+
+
+def test_quickstart_on_a_small_corpus(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpus = tmp_path / "code"
+    corpus.mkdir()
+    for number in range(24):
+        body = "\n\n".join(
+            f"def function_{number}_{part}(value):\n    result = value * {number + part}\n"
+            f"    print('{number}', result)\n    return result + {part}\n"
+            for part in range(6)
+        )
+        (corpus / f"module_{number}.py").write_text(f'"""Module {number * 7919}."""\n\n\n{body}')
+    env = environment(
+        tiny_model,
+        corpus,
+        FIM_EVAL_NUM_HOLES="12",
+        FIM_EVAL_MAX_NEW_TOKENS="6",
+        FIM_CORPUS_NEAR_DUPLICATE_THRESHOLD="1.0",
+        FIM_CORPUS_HELD_OUT_FRACTION="0.3",
+    )
+    resolved = load_settings(env={**env, "FIM_DATA_PATH": ""}, cwd=tmp_path)
+    outcome = run_quickstart(resolved, minutes=1.0, corpus=corpus)
+    answer = outcome.as_json()
+    assert set(answer) >= {"run", "seconds", "peak_memory_mib", "holes", "metrics", "report"}
+    metrics = answer["metrics"]
+    assert isinstance(metrics, dict)
+    assert set(metrics) >= {"nll_per_token", "edit_similarity", "exact_match", "stop_rate"}
+    for gain in metrics.values():
+        assert set(gain) == {"base", "tuned", "difference", "low", "high"}
+        assert gain["low"] <= gain["difference"] <= gain["high"]
+    assert outcome.run.status.state == "done"
+    page = outcome.run.report.read_text(encoding="utf-8")
+    assert "left-to-right" in page
+    assert "http" not in page.split("<body", 1)[1].replace("http-equiv", "")
+    complete, report = next_commands(outcome, "fim")
+    assert complete.startswith("fim complete --prefix ")
+    assert report == f"fim report {outcome.run.shown_path}"
+    shown = outcome.run.samples.read_text(encoding="utf-8").splitlines()
+    assert len(shown) == 5
+
+
+def test_train_by_command_line(
+    tiny_model: Path,
+    rows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment(tiny_model, rows).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--json", "--out", "run"])
+    assert done.value.code == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) >= {
+        "run",
+        "adapter",
+        "steps",
+        "seconds",
+        "holes_per_second",
+        "tokens_per_second",
+        "supervised_tokens_per_second",
+        "peak_memory_mib",
+        "train_loss",
+        "eval_loss",
+    }
+    adapter = answer["adapter"]
+    with pytest.raises(SystemExit) as done:
+        main(["complete", "--adapter", adapter, "--prefix", "x = ", "--suffix", "\n", "--json"])
+    assert done.value.code == 0
+    assert set(json.loads(capsys.readouterr().out)) == {
+        "text",
+        "tokens",
+        "stop_reason",
+        "milliseconds",
+    }
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_a_checkpoint_and_its_command_resumes(
+    tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    env = {
+        **os.environ,
+        **environment(tiny_model, rows, FIM_TRAIN_MAX_STEPS="100000", FIM_TRAIN_EVAL_STEPS="9999"),
+    }
+    script = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "runs" / "latest" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not metrics.is_file():
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130, talk
+    command = talk.split("hint: ")[1].split("\n")[0].split()
+    assert command[1:3] == ["train", "--resume"]
+    run = Path(tmp_path, command[3])
+    assert (run / "STATUS").read_text().startswith("interrupted")
+    config = json.loads((run / "config.json").read_text())
+    done = max(int(path.name.split("-")[1]) for path in (run / "checkpoints").glob("checkpoint-*"))
+    config["train"]["max_steps"] = done + 2
+    (run / "config.json").write_text(json.dumps(config))
+    resumed = subprocess.run(
+        [sys.executable, str(script), *command[2:], "--json"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert json.loads(resumed.stdout)["steps"] == done + 2
+    assert (run / "STATUS").read_text().startswith("done")
