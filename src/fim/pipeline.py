@@ -7,6 +7,7 @@ afterwards. ``make_completer`` is the whole path of ``fim complete``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Iterator
@@ -280,7 +281,7 @@ def fit(
         settings=prepared.settings.train,
         run=run,
         format_record=resolved.record(),
-        fingerprints={},
+        fingerprints={"config": fingerprint_settings(prepared.settings)},
         progress=progress,
         resume_command=shlex.join((command, "train", "--resume", run.shown_path)),
         pad_id=resolved.pad_id,
@@ -358,6 +359,12 @@ def make_completer(
         loaded = loader.with_adapter(loaded, adapter)
     encoder = make_encoder(settings, view, resolved_format=wanted)
     return CodeCompleter(model=loaded.model, encoder=encoder, settings=settings.infer)
+
+
+def fingerprint_settings(settings: Settings) -> str:
+    """Return a hash over everything that is set."""
+    text = json.dumps(settings_record(settings), sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
 
 
 def _record_failure(run: RunFolder, reason: str) -> None:

@@ -174,6 +174,24 @@ def test_a_real_encoder_and_model(real: CodeCompleter) -> None:
     assert scores[1] is None
 
 
+def test_completing_and_scoring_in_one_pass_gives_both(real: CodeCompleter) -> None:
+    examples = [
+        FimExample("def f():\n    return ", "1 + 2", "\n"),
+        FimExample("a = ", "", ""),
+        FimExample("b = " * 40, "x" * 60, "\n" * 90),
+        FimExample("c", "x" * 200, ""),
+    ]
+    completions, scores = real.complete_and_score(examples)
+    alone = real.complete_batch(examples)
+    assert [each.token_ids for each in completions] == [each.token_ids for each in alone]
+    for found, expected in zip(scores, real.score_gold(examples), strict=True):
+        assert (found is None) == (expected is None)
+        if found and expected:
+            assert found.num_middle_tokens == expected.num_middle_tokens
+            assert found.nll_sum_middle == pytest.approx(expected.nll_sum_middle, rel=1e-4)
+            assert found.nll_end == pytest.approx(expected.nll_end, rel=1e-4)
+
+
 def test_generation_parameters_reach_the_model(real: CodeCompleter) -> None:
     sampled = [
         real.complete("a", "b", temperature=2.0, top_k=50, top_p=0.99, seed=seed).token_ids

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from fim.errors import InferenceError, PromptTooLongError
-from fim.inference import GenerationOptions, TokenStream, generate_batch
+from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
 from fim.inference.decoder import BatchDecoder
 from fim.inference.kv_cache import InPlaceLayer, make_cache
 from fim.inference.sampling import TokenChooser
@@ -79,6 +79,8 @@ def test_greedy_ids_equal_one_by_one_generation(name: str, prompts: list[list[in
     model = _model(name)
     options = GenerationOptions(max_new_tokens=14)
     done: list[int] = []
+    watcher = GenerationWatcher()
+    watcher.done = done.append
     found = generate_batch(
         model,
         prompts,
@@ -86,7 +88,7 @@ def test_greedy_ids_equal_one_by_one_generation(name: str, prompts: list[list[in
         stop_ids=STOP_IDS,
         pad_id=0,
         batch_size=4,
-        on_done=done.append,
+        watcher=watcher,
     )
     expected = [_by_the_library(model, prompt, max_new_tokens=14) for prompt in prompts]
     assert [list(answer.ids) for answer in found] == expected
@@ -134,12 +136,15 @@ def test_a_watcher_ends_a_row(prompts: list[list[int]]) -> None:
     model = _model("llama")
     counts = dict.fromkeys(range(len(prompts)), 0)
 
-    def watch(index: int, _token_id: int) -> str | None:
-        counts[index] += 1
-        return "enough" if counts[index] == index + 1 else None
+    class Impatient(GenerationWatcher):
+        def token(self, index: int, token_id: int) -> str | None:
+            counts[index] += 1
+            return "enough" if counts[index] == index + 1 else None
 
     options = GenerationOptions(max_new_tokens=20)
-    found = generate_batch(model, prompts, options=options, stop_ids=(), pad_id=0, watch=watch)
+    found = generate_batch(
+        model, prompts, options=options, stop_ids=(), pad_id=0, watcher=Impatient()
+    )
     assert [len(answer.ids) for answer in found] == [1, 2, 3, 4, 5, 6, 7]
     assert {answer.stop_reason for answer in found} == {"enough"}
 
@@ -198,3 +203,45 @@ def test_sampling_stays_within_its_options(options: GenerationOptions, allowed: 
     logits = torch.tensor([[0.0, 0.5, 1.0, 1.5, 3.0]]).expand(400, -1)
     chooser = TokenChooser(options, [[0]] * 400, range(400))
     assert set(chooser.choose(logits).tolist()) == allowed
+
+
+class Scores(GenerationWatcher):
+    """Keeps the losses of true answers."""
+
+    def __init__(self, gold: dict[int, list[int]]) -> None:
+        super().__init__(gold)
+        self.losses: dict[int, list[float]] = {}
+
+    def scored(self, index: int, losses: list[float]) -> None:
+        self.losses[index] = losses
+
+
+def test_true_answers_are_scored_with_the_prompts_and_change_nothing(
+    prompts: list[list[int]],
+) -> None:
+    model = _model("qwen3")
+    gold = {0: [1, 2, 3], 3: [4] * 30, 4: [7]}
+    options = GenerationOptions(max_new_tokens=10)
+    scores = Scores(gold)
+    how = {"options": options, "stop_ids": STOP_IDS, "pad_id": 0, "batch_size": 4}
+    assert generate_batch(model, prompts, watcher=scores, **how) == generate_batch(
+        model, prompts, **how
+    )
+    assert set(scores.losses) == set(gold)
+    for index, answer in gold.items():
+        ids = torch.tensor([prompts[index] + answer])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, len(prompts[index]) - 1 : -1]
+        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(answer), reduction="none")
+        torch.testing.assert_close(
+            torch.tensor(scores.losses[index]), expected, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_a_sliding_cache_leaves_scoring_to_others(prompts: list[list[int]]) -> None:
+    scores = Scores({0: [1, 2]})
+    options = GenerationOptions(max_new_tokens=2)
+    generate_batch(
+        _model("sliding"), prompts[:1], options=options, stop_ids=(), pad_id=0, watcher=scores
+    )
+    assert scores.losses == {}

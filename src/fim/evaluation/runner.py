@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,10 +15,10 @@ from fim.evaluation.samples import (
     Sample,
     result_of,
 )
-from fim.inference import NONE
+from fim.inference import NONE, CodeCompleter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fim.inference import CleanUp, GoldScore, StopRule
     from fim.types import Completion, FimExample, Progress
@@ -84,8 +85,7 @@ def evaluate(
         MissingExtraError: rapidfuzz is not installed.
         PromptTooLongError: A prompt does not fit.
     """
-    completions = _complete(contestant, examples, progress)
-    scores = _score(contestant, examples, progress)
+    completions, scores = _run(contestant, examples, progress)
     samples = [
         _sample(contestant, number, example, completion, score)
         for number, (example, completion, score) in enumerate(
@@ -95,20 +95,41 @@ def evaluate(
     return result_of(contestant.name, samples)
 
 
+def _run(
+    contestant: Contestant, examples: Sequence[FimExample], progress: Progress | None
+) -> tuple[Sequence[Completion], Sequence[GoldScore | None]]:
+    """Answer and score; a completer that scores itself reads every prompt once for both."""
+    completer = contestant.completer
+    if isinstance(completer, CodeCompleter) and contestant.scorer is completer:
+        with _stage(progress, f"{contestant.name}: completions and likelihood", len(examples)):
+            return completer.complete_and_score(
+                examples,
+                stop=contestant.stop,
+                max_new_tokens=contestant.max_new_tokens,
+                progress=progress,
+            )
+    return _complete(contestant, examples, progress), _score(contestant, examples, progress)
+
+
+@contextmanager
+def _stage(progress: Progress | None, name: str, total: int) -> Iterator[None]:
+    if progress:
+        progress.start(name, total)
+    yield
+    if progress:
+        progress.finish()
+
+
 def _complete(
     contestant: Contestant, examples: Sequence[FimExample], progress: Progress | None
 ) -> list[Completion]:
-    if progress:
-        progress.start(f"{contestant.name}: completions", len(examples))
-    completions = contestant.completer.complete_batch(
-        examples,
-        stop=contestant.stop,
-        max_new_tokens=contestant.max_new_tokens,
-        progress=progress,
-    )
-    if progress:
-        progress.finish()
-    return completions
+    with _stage(progress, f"{contestant.name}: completions", len(examples)):
+        return contestant.completer.complete_batch(
+            examples,
+            stop=contestant.stop,
+            max_new_tokens=contestant.max_new_tokens,
+            progress=progress,
+        )
 
 
 def _score(
@@ -116,12 +137,8 @@ def _score(
 ) -> Sequence[GoldScore | None]:
     if contestant.scorer is None:
         return [None] * len(examples)
-    if progress:
-        progress.start(f"{contestant.name}: likelihood", len(examples))
-    scores = contestant.scorer.score_gold(examples, progress=progress)
-    if progress:
-        progress.finish()
-    return scores
+    with _stage(progress, f"{contestant.name}: likelihood", len(examples)):
+        return contestant.scorer.score_gold(examples, progress=progress)
 
 
 def _sample(

@@ -15,8 +15,9 @@ from fim.inference.cleanup import (
     drop_repeated_suffix,
     remove_markdown_fence,
 )
-from fim.inference.completer import CodeCompleter, CompletionStream
-from fim.inference.generate import GeneratedIds, TokenStream, generate_batch
+from fim.inference.completer import CodeCompleter
+from fim.inference.completion_stream import CompletionStream
+from fim.inference.generate import GeneratedIds, GenerationWatcher, TokenStream, generate_batch
 from fim.inference.protocols import PromptEncoder, ResolvedTokens
 from fim.inference.sampling import GenerationOptions, GenerationOverrides
 from fim.inference.score import GoldScore, score_batch
@@ -52,6 +53,7 @@ __all__ = [
     "GeneratedIds",
     "GenerationOptions",
     "GenerationOverrides",
+    "GenerationWatcher",
     "GoldScore",
     "PromptEncoder",
     "ResolvedTokens",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from fim.inference.generate import LENGTH, GeneratedIds, TokenStream, generate_batch
+from fim.inference.batch import BatchWatcher, scorable_gold
+from fim.inference.completion_stream import CompletionStream
+from fim.inference.generate import TokenStream, generate_batch
 from fim.inference.sampling import GenerationOptions, GenerationOverrides
-from fim.inference.score import GoldScore, score_batch
+from fim.inference.score import GoldScore, gold_score, score_batch
 from fim.inference.stops import NONE, StopRule
 from fim.inference.text_stream import CompletionText, TextAssembler
 from fim.types import Completion, ContextItem, EncodedExample, FimExample, Progress
@@ -20,65 +22,6 @@ if TYPE_CHECKING:
 
     from fim.config import InferSettings
     from fim.inference.protocols import PromptEncoder
-
-_MILLISECONDS_PER_SECOND = 1000.0
-
-
-class CompletionStream(Iterator[str]):
-    """Pieces of one completion; they never split a character and join to exactly its text.
-
-    Args:
-        tokens: The ids as they are generated.
-        text: Turns them into text.
-        prompt_ids: What the model was asked with.
-        started: When the request came, by ``time.perf_counter``.
-    """
-
-    def __init__(
-        self,
-        tokens: TokenStream,
-        text: CompletionText,
-        *,
-        prompt_ids: tuple[int, ...],
-        started: float,
-    ) -> None:
-        self._tokens = tokens
-        self._text = text
-        self._prompt_ids = prompt_ids
-        self._started = started
-        self._ids: list[int] = []
-        self._completion: Completion | None = None
-
-    def __next__(self) -> str:
-        """Return the next piece, waiting for the model."""
-        while self._completion is None:
-            piece = self._advance()
-            if piece:
-                return piece
-        raise StopIteration
-
-    def result(self) -> Completion:
-        """Return the completion, generating what is left of it."""
-        while self._completion is None:
-            self._advance()
-        return self._completion
-
-    def _advance(self) -> str:
-        """Take one id and return the text that it releases; close the completion at its end."""
-        token_id = next(self._tokens, None)
-        if token_id is None:
-            return self._close()
-        self._ids.append(token_id)
-        piece = self._text.push(token_id)
-        return piece + self._close() if self._text.stopped_by else piece
-
-    def _close(self) -> str:
-        answer = GeneratedIds(tuple(self._ids), self._tokens.stop_reason or LENGTH)
-        rest = self._text.finish(truncated=answer.stop_reason == LENGTH)
-        self._completion = _completion(
-            self._text, answer, self._prompt_ids, time.perf_counter() - self._started
-        )
-        return rest
 
 
 class CodeCompleter:
@@ -205,24 +148,39 @@ class CodeCompleter:
             InvalidSettingError: A generation parameter is out of range.
             PromptTooLongError: A prompt does not fit.
         """
-        prompts = [self.encoder.prompt(example).ids for example in examples]
-        watcher = _BatchWatcher(
-            [self._new_text(stop or NONE, example) for example in examples], progress
+        completions, _ = self._run_batch(examples, {}, stop, max_new_tokens, batch_size, progress)
+        return completions
+
+    def complete_and_score(
+        self,
+        examples: Sequence[FimExample],
+        *,
+        stop: StopRule | None = None,
+        max_new_tokens: int | None = None,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[list[Completion], list[GoldScore | None]]:
+        """Return what ``complete_batch`` and ``score_gold`` return, reading every prompt once.
+
+        Args:
+            examples: The holes with their middles, which only the scores look at.
+            stop: A rule that ends completions early; none by default.
+            max_new_tokens: Longest completion; the settings' by default.
+            batch_size: Holes worked on together; the settings' by default.
+            progress: Is advanced by the completions done; opened and closed by the caller.
+
+        Raises:
+            InvalidSettingError: A generation parameter is out of range.
+            PromptTooLongError: A prompt does not fit.
+        """
+        rows = self._rows(examples)
+        completions, losses = self._run_batch(
+            examples, rows, stop, max_new_tokens, batch_size, progress
         )
-        overrides: GenerationOverrides = (
-            {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
-        )
-        answers = generate_batch(
-            self.model,
-            prompts,
-            options=GenerationOptions.from_settings(self.settings, overrides),
-            stop_ids=self.encoder.resolved.stop_ids,
-            pad_id=self.encoder.resolved.pad_id,
-            batch_size=batch_size or self.settings.batch_size,
-            watch=watcher.watch,
-            on_done=watcher.note_done,
-        )
-        return watcher.completions(answers, prompts)
+        scores = {index: gold_score(rows[index], values) for index, values in losses.items()}
+        rest = {index: row for index, row in rows.items() if index not in scores}
+        scores |= self._score_rows(rest, batch_size, None)
+        return completions, [scores.get(index) for index in range(len(examples))]
 
     def score_gold(
         self,
@@ -238,60 +196,54 @@ class CodeCompleter:
             batch_size: Rows scored together; the settings' by default.
             progress: Is advanced by the rows done; opened and closed by the caller.
         """
+        scores = self._score_rows(self._rows(examples), batch_size, progress)
+        return [scores.get(index) for index in range(len(examples))]
+
+    def _rows(self, examples: Sequence[FimExample]) -> dict[int, EncodedExample]:
         encoded = [self.encoder.try_encode(example) for example in examples]
-        rows = {index: row for index, row in enumerate(encoded) if isinstance(row, EncodedExample)}
+        return {index: row for index, row in enumerate(encoded) if isinstance(row, EncodedExample)}
+
+    def _score_rows(
+        self,
+        rows: Mapping[int, EncodedExample],
+        batch_size: int | None,
+        progress: Progress | None,
+    ) -> dict[int, GoldScore]:
         scores = score_batch(
             self.model,
             list(rows.values()),
             batch_size=batch_size or self.settings.batch_size,
             progress=progress,
         )
-        by_index = dict(zip(rows, scores, strict=True))
-        return [by_index.get(index) for index in range(len(examples))]
+        return dict(zip(rows, scores, strict=True))
+
+    def _run_batch(
+        self,
+        examples: Sequence[FimExample],
+        rows: Mapping[int, EncodedExample],
+        stop: StopRule | None,
+        max_new_tokens: int | None,
+        batch_size: int | None,
+        progress: Progress | None,
+    ) -> tuple[list[Completion], dict[int, list[float]]]:
+        overrides: GenerationOverrides = {}
+        if max_new_tokens is not None:
+            overrides["max_new_tokens"] = max_new_tokens
+        options = GenerationOptions.from_settings(self.settings, overrides)
+        prompts = [self.encoder.prompt(example).ids for example in examples]
+        texts = [self._new_text(stop or NONE, example) for example in examples]
+        watcher = BatchWatcher(texts, scorable_gold(rows, prompts), progress)
+        answers = generate_batch(
+            self.model,
+            prompts,
+            options=options,
+            stop_ids=self.encoder.resolved.stop_ids,
+            pad_id=self.encoder.resolved.pad_id,
+            batch_size=batch_size or self.settings.batch_size,
+            watcher=watcher,
+        )
+        return watcher.completions(answers, prompts), watcher.losses
 
     def _new_text(self, rule: StopRule, example: FimExample) -> CompletionText:
         assembler = TextAssembler(self.encoder.tokenizer, self._control_ids)
         return CompletionText(assembler, rule=rule, prefix=example.prefix)
-
-
-class _BatchWatcher:
-    """Follows the texts of a batch while it is generated."""
-
-    def __init__(self, texts: Sequence[CompletionText], progress: Progress | None) -> None:
-        self._texts = texts
-        self._progress = progress
-        self._started = time.perf_counter()
-        self._seconds: dict[int, float] = {}
-
-    def watch(self, index: int, token_id: int) -> str | None:
-        """Take an id of one text and return the name of the rule that ends it, if one does."""
-        self._texts[index].push(token_id)
-        return self._texts[index].stopped_by
-
-    def note_done(self, index: int) -> None:
-        """Note the time at which one text was complete."""
-        self._seconds[index] = time.perf_counter() - self._started
-        if self._progress:
-            self._progress.advance(len(self._seconds))
-
-    def completions(
-        self, answers: Sequence[GeneratedIds], prompts: Sequence[tuple[int, ...]]
-    ) -> list[Completion]:
-        """Return the finished completions in order."""
-        completions = []
-        for index, (text, answer) in enumerate(zip(self._texts, answers, strict=True)):
-            text.finish(truncated=answer.stop_reason == LENGTH)
-            completions.append(_completion(text, answer, prompts[index], self._seconds[index]))
-        return completions
-
-
-def _completion(
-    text: CompletionText, answer: GeneratedIds, prompt_ids: tuple[int, ...], seconds: float
-) -> Completion:
-    return Completion(
-        text=text.text,
-        token_ids=answer.ids,
-        stop_reason=text.stopped_by or answer.stop_reason,
-        milliseconds=seconds * _MILLISECONDS_PER_SECOND,
-        prompt_ids=prompt_ids,
-    )

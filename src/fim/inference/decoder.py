@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from fim.inference.kv_cache import keep_rows, make_cache
+from fim.inference.kv_cache import is_rewindable, keep_rows, make_cache, rewind
+from fim.inference.score import answer_losses, logits_at, predicting_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ class BatchDecoder:
         prompts: Prompt ids, none of them empty.
         pad_id: Id that fills short rows; never attended to.
         max_new_tokens: Tokens that may be generated for each row.
+        max_answer_tokens: Length of the longest true answer that will be read with the prompts.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class BatchDecoder:
         *,
         pad_id: int,
         max_new_tokens: int,
+        max_answer_tokens: int = 0,
     ) -> None:
         self._model = model
         self._device = model_device(model)
@@ -44,13 +47,54 @@ class BatchDecoder:
         self._padded = any(len(prompt) < longest for prompt in prompts)
         self._mask = self._mask.to(self._device)
         self._next_position = self._mask[:, :longest].sum(-1, keepdim=True)
-        self._cache = make_cache(model_config(model), longest + max_new_tokens)
+        self._cache = make_cache(
+            model_config(model), longest + max(max_new_tokens, max_answer_tokens)
+        )
 
     def prefill(self) -> torch.Tensor:
         """Read the prompts and return the logits ``[B, V]`` of the first new token."""
         mask = self._mask[:, : self._length]
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         return self._forward(self._input_ids.to(self._device), positions)
+
+    @property
+    def can_rewind(self) -> bool:
+        """Whether positions can be taken back out of the cache."""
+        return is_rewindable(self._cache)
+
+    def prefill_with_answers(
+        self, answers: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, list[list[float]]]:
+        """Read prompts and true answers in one pass, then forget the answers again.
+
+        Args:
+            answers: Ids of each row's true answer; empty where it is not scored.
+
+        Returns:
+            The logits ``[B, V]`` of the first new token, and the losses of the answers' tokens.
+        """
+        prompt_length = self._length
+        width = max(len(answer) for answer in answers)
+        behind = torch.zeros((len(answers), width), dtype=torch.long)
+        for row, answer in enumerate(answers):
+            behind[row, : len(answer)] = torch.tensor(answer, dtype=torch.long)
+        mask = torch.nn.functional.pad(self._mask[:, :prompt_length], (0, width), value=1)
+        places = predicting_places(answers, [prompt_length] * len(answers))
+        with torch.inference_mode():
+            logits = logits_at(
+                self._model,
+                places + [(row, prompt_length - 1) for row in range(len(answers))],
+                {
+                    "input_ids": torch.cat([self._input_ids, behind], 1).to(self._device),
+                    "attention_mask": mask if self._padded else None,
+                    "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+                    "past_key_values": self._cache,
+                    "use_cache": True,
+                },
+            )
+            losses = answer_losses(logits[: len(places)], answers)
+        rewind(self._cache, prompt_length)
+        return logits[len(places) :], losses
 
     def step(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Append one id ``[B]`` to every row and return the next logits ``[B, V]``."""

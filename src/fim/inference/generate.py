@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,33 @@ from fim.inference.sampling import GenerationOptions, TokenChooser
 if TYPE_CHECKING:
     import torch
 
+    from fim.inference.decoder import BatchDecoder
+
 END = "end"
 LENGTH = "length"
 MIN_LEAVING_SHARE = 0.125
 
-TokenWatcher = Callable[[int, int], str | None]
-DoneWatcher = Callable[[int], None]
+
+class GenerationWatcher:
+    """Follows a batch; every method may be overridden.
+
+    Args:
+        gold: Ids of the true answer by the prompt's index, to be scored with the prompt's pass.
+    """
+
+    def __init__(self, gold: Mapping[int, Sequence[int]] | None = None) -> None:
+        self.gold = dict(gold or {})
+
+    def token(self, index: int, token_id: int) -> str | None:
+        """Take a new id of a prompt's answer; return a reason to end the answer, or None."""
+        del index, token_id
+        return None
+
+    def scored(self, index: int, losses: list[float]) -> None:
+        """Take the losses of a true answer's tokens, where the cache allows to score it here."""
+
+    def done(self, index: int) -> None:
+        """Note that a prompt's answer is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +67,7 @@ class _Task:
     options: GenerationOptions
     stop_ids: frozenset[int]
     pad_id: int
-    watch: TokenWatcher | None
-    on_done: DoneWatcher | None
+    watcher: GenerationWatcher
 
 
 def generate_batch(
@@ -58,8 +78,7 @@ def generate_batch(
     stop_ids: Collection[int],
     pad_id: int,
     batch_size: int = 16,
-    watch: TokenWatcher | None = None,
-    on_done: DoneWatcher | None = None,
+    watcher: GenerationWatcher | None = None,
 ) -> list[GeneratedIds]:
     """Generate an answer for every prompt, many at a time.
 
@@ -73,15 +92,15 @@ def generate_batch(
         stop_ids: Ids that end an answer.
         pad_id: Id that fills short rows.
         batch_size: Prompts generated together.
-        watch: Called with the prompt's index and each new id; returns a reason to end the answer.
-        on_done: Called with the prompt's index when its answer is complete.
+        watcher: Is told of every id, may end answers and may ask for true answers to be scored.
 
     Raises:
         InferenceError: A prompt is empty.
         PromptTooLongError: A prompt leaves no room in the model's window.
     """
     limits = [_room_for_answer(model, prompt, options) for prompt in prompts]
-    task = _Task(model, prompts, options, frozenset(stop_ids), pad_id, watch, on_done)
+    watcher = watcher or GenerationWatcher()
+    task = _Task(model, prompts, options, frozenset(stop_ids), pad_id, watcher)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
     results: dict[int, GeneratedIds] = {}
     for start in range(0, len(order), batch_size):
@@ -169,10 +188,16 @@ def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
 
     active = list(rows)
     prompts = [task.prompts[row.index] for row in active]
-    most = max(row.limit_tokens for row in active)
-    decoder = BatchDecoder(task.model, prompts, pad_id=task.pad_id, max_new_tokens=most)
+    gold = [task.watcher.gold.get(row.index, ()) for row in active]
+    decoder = BatchDecoder(
+        task.model,
+        prompts,
+        pad_id=task.pad_id,
+        max_new_tokens=max(row.limit_tokens for row in active),
+        max_answer_tokens=max(len(answer) for answer in gold),
+    )
     chooser = TokenChooser(task.options, prompts, [row.index for row in active])
-    logits = decoder.prefill()
+    logits = _read_prompts(task, decoder, active, gold)
     while True:
         chosen = chooser.choose(logits)
         for row, token_id in zip(active, chosen.tolist(), strict=True):
@@ -189,14 +214,27 @@ def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
         logits = decoder.step(chosen)
 
 
+def _read_prompts(
+    task: _Task, decoder: BatchDecoder, rows: Sequence[_Row], gold: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """Return the first logits, scoring true answers on the way where there are some."""
+    if not any(gold) or not decoder.can_rewind:
+        return decoder.prefill()
+    logits, losses = decoder.prefill_with_answers(gold)
+    for row, answer, values in zip(rows, gold, losses, strict=True):
+        if answer:
+            task.watcher.scored(row.index, values)
+    return logits
+
+
 def _accept(task: _Task, row: _Row, token_id: int) -> None:
     """Add an id to a row and note whether the row ends with it."""
     if token_id in task.stop_ids:
         row.stop_reason = END
     else:
         row.ids.append(token_id)
-        row.stop_reason = task.watch(row.index, token_id) if task.watch else None
+        row.stop_reason = task.watcher.token(row.index, token_id)
         if row.stop_reason is None and len(row.ids) >= row.limit_tokens:
             row.stop_reason = LENGTH
-    if row.stop_reason is not None and task.on_done:
-        task.on_done(row.index)
+    if row.stop_reason is not None:
+        task.watcher.done(row.index)

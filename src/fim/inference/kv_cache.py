@@ -42,6 +42,12 @@ class InPlaceLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         values[:, :, start : self._length] = value_states
         return self._expose(keys, values)
 
+    def rewind(self, length: int) -> None:
+        """Forget every position from ``length`` on."""
+        if self._key_buffer is not None and self._value_buffer is not None:
+            self._length = length
+            self._expose(self._key_buffer, self._value_buffer)
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep some rows, and make the buffers smaller by it."""
         if self._key_buffer is None or self._value_buffer is None:
@@ -88,3 +94,15 @@ def make_cache(config: PreTrainedConfig, capacity: int) -> DynamicCache:
 def keep_rows(cache: DynamicCache, rows: Sequence[int], device: torch.device) -> None:
     """Forget every row of the cache but these."""
     cache.batch_select_indices(torch.tensor(list(rows), dtype=torch.long, device=device))
+
+
+def is_rewindable(cache: DynamicCache) -> bool:
+    """Return whether every layer can forget its last positions."""
+    return all(isinstance(layer, InPlaceLayer) for layer in cache.layers)
+
+
+def rewind(cache: DynamicCache, length: int) -> None:
+    """Forget every position from ``length`` on."""
+    for layer in cache.layers:
+        if isinstance(layer, InPlaceLayer):
+            layer.rewind(length)

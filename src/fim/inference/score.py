@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from fim.types import EncodedExample, Progress, SegmentKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import torch
     from transformers import PreTrainedModel
@@ -56,13 +56,14 @@ def score_batch(
         indices = order[start : start + batch_size]
         losses = _token_losses(model, [rows[index] for index in indices])
         for index, values in zip(indices, losses, strict=True):
-            scores[index] = _gold_score(rows[index], values)
+            scores[index] = gold_score(rows[index], values)
         if progress:
             progress.advance(len(scores))
     return [scores[index] for index in range(len(rows))]
 
 
-def _gold_score(row: EncodedExample, losses: Sequence[float]) -> GoldScore:
+def gold_score(row: EncodedExample, losses: Sequence[float]) -> GoldScore:
+    """Return the score of a row from the losses of its answer's tokens."""
     num_end = sum(len(segment.ids) for segment in row.segments if segment.kind is SegmentKind.END)
     num_middle = len(losses) - num_end
     return GoldScore(
@@ -78,46 +79,68 @@ def _token_losses(model: torch.nn.Module, rows: Sequence[EncodedExample]) -> lis
 
     from fim.inference.decoder import model_device
 
-    lengths = [len(row.input_ids) - row.prompt_length for row in rows]
-    if not sum(lengths):
+    answers = [row.input_ids[row.prompt_length :] for row in rows]
+    if not any(answers):
         return [[] for _ in rows]
-    device = model_device(model)
     longest = max(len(row.input_ids) for row in rows)
     input_ids = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, row in enumerate(rows):
         input_ids[number, : len(row.input_ids)] = torch.tensor(row.input_ids, dtype=torch.long)
-    places = _predicting_places(rows, device)
-    targets = torch.tensor([i for row in rows for i in row.input_ids[row.prompt_length :]])
+    starts = [row.prompt_length for row in rows]
     with torch.inference_mode():
-        logits = _logits_at(model, input_ids.to(device), places)
-        losses = _cross_entropy(logits, targets.to(device))
-    return [list(part) for part in _pieces(losses.tolist(), lengths)]
+        inputs = {"input_ids": input_ids.to(model_device(model)), "use_cache": False}
+        logits = logits_at(model, predicting_places(answers, starts), inputs)
+        return answer_losses(logits, answers)
 
 
-def _predicting_places(
-    rows: Sequence[EncodedExample], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return row and column of the positions whose next token is scored."""
+def predicting_places(
+    answers: Sequence[Sequence[int]], starts: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Return row and column of each position whose next token is one of an answer's.
+
+    Args:
+        answers: Ids of each row's answer.
+        starts: Column in which each answer begins.
+    """
+    return [
+        (row, column - 1)
+        for row, (answer, start) in enumerate(zip(answers, starts, strict=True))
+        for column in range(start, start + len(answer))
+    ]
+
+
+def logits_at(
+    model: torch.nn.Module, places: Sequence[tuple[int, int]], inputs: Mapping[str, object]
+) -> torch.Tensor:
+    """Return logits ``[N, V]`` at N places of a batch ``[B, T]``; no others are computed.
+
+    Args:
+        model: A causal language model of transformers.
+        places: Row and column of each.
+        inputs: Arguments of the model's call.
+    """
     import torch
 
-    places = [
-        (number, position - 1)
-        for number, row in enumerate(rows)
-        for position in range(row.prompt_length, len(row.input_ids))
-    ]
-    both = torch.tensor(places, dtype=torch.long, device=device)
-    return both[:, 0], both[:, 1]
+    from fim.inference.decoder import model_device
+
+    rows, columns = torch.tensor(places, device=model_device(model)).unbind(1)
+    with _gathered_before_head(model, (rows, columns)):
+        logits = cast("torch.Tensor", model(**inputs).logits)
+    is_gathered = logits.ndim == rows.ndim + 1
+    return logits if is_gathered else logits[rows, columns]
 
 
-def _logits_at(
-    model: torch.nn.Module, input_ids: torch.Tensor, places: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
-    """Return logits ``[N, V]`` at N places of a batch ``[B, T]``."""
-    with _gathered_before_head(model, places):
-        output = model(input_ids=input_ids, use_cache=False)
-    logits = cast("torch.Tensor", output.logits)
-    is_gathered = logits.ndim == places[0].ndim + 1
-    return logits if is_gathered else logits[places[0], places[1]]
+def answer_losses(logits: torch.Tensor, answers: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Return the loss of every answer token from logits ``[N, V]``, computed in float32."""
+    import torch
+
+    targets = torch.tensor(
+        [token_id for answer in answers for token_id in answer],
+        dtype=torch.long,
+        device=logits.device,
+    )
+    losses = _cross_entropy(logits, targets).tolist()
+    return [list(part) for part in _pieces(losses, [len(answer) for answer in answers])]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class TrainingResult:
     Args:
         steps: Optimizer steps of the run, earlier sessions included.
         seconds: Wall time of this session.
-        train_loss: Mean loss of this session's steps; None when it had none.
+        train_loss: Mean loss of the run's steps, earlier sessions included.
         eval_loss: Held-out negative log-likelihood per token of middles and end tokens, at the
             end; None without held-out rows.
         holes_per_second: Rows per second of stepping.
@@ -62,7 +63,7 @@ class TrainingResult:
 
     steps: int
     seconds: float
-    train_loss: float | None
+    train_loss: float
     eval_loss: float | None
     holes_per_second: float
     tokens_per_second: float
@@ -152,7 +153,7 @@ class Trainer:
             metrics = self._metrics_callback(session)
             held_out = self._held_out(session, metrics)
             trainer = self._row_trainer(session, metrics, held_out)
-            train_loss = self._run_steps(trainer, session)
+            self._run_steps(trainer, session)
             steps = max(trainer.state.global_step, session.first_step)
             eval_loss = held_out.measure(steps) if self._eval_rows else None
             adapter = self._save()
@@ -162,7 +163,7 @@ class Trainer:
         return TrainingResult(
             steps=steps,
             seconds=session.run_clock.session_seconds,
-            train_loss=train_loss,
+            train_loss=self._mean_loss(),
             eval_loss=eval_loss,
             holes_per_second=speeds["holes_per_second"],
             tokens_per_second=speeds["tokens_per_second"],
@@ -281,8 +282,8 @@ class Trainer:
         )
         return RowTrainer(parts, config)
 
-    def _run_steps(self, trainer: RowTrainer, session: Session) -> float | None:
-        """Take the steps that are left and return their mean loss.
+    def _run_steps(self, trainer: RowTrainer, session: Session) -> None:
+        """Take the steps that are left.
 
         Raises:
             InterruptedRunError: A signal came.
@@ -291,15 +292,20 @@ class Trainer:
         session.run_clock.start()
         if folder is not None and session.is_complete:
             self._loaded.model.load_adapter(folder, "default", is_trainable=True)
-            return None
+            return
         try:
             with session.guard:
-                output = trainer.train(resume_from_checkpoint=folder)
+                trainer.train(resume_from_checkpoint=folder)
         except KeyboardInterrupt:
             raise self._interrupted(session.store.last()) from None
         if session.guard.is_requested and trainer.state.global_step < trainer.state.max_steps:
             raise self._interrupted(session.store.last())
-        return float(output.training_loss)
+
+    def _mean_loss(self) -> float:
+        """Return the mean of the losses that the run logged, a number that is none without any."""
+        losses = [row["loss"] for row in self._run.read_metrics() if "loss" in row]
+        numbers = [loss for loss in losses if isinstance(loss, float)]
+        return sum(numbers) / len(numbers) if numbers else math.nan
 
     def _interrupted(self, checkpoint: Path | None) -> InterruptedRunError:
         """Return the error for a run that the user stopped."""

@@ -35,7 +35,7 @@ def test_show_is_a_table_of_value_and_source() -> None:
     assert result.exit_code == 0
     assert ["preset", "cpu", "command", "line"] in lines
     assert ["lora.r", "8", "command", "line"] in lines
-    assert ["train.per_device_train_batch_size", "4", "preset", "cpu"] in lines
+    assert ["data.anchor_lines", "4", "preset", "cpu"] in lines
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     for key in known_settings():
         assert any(words[:1] == [key] for words in lines)

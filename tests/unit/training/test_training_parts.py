@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import nullcontext
@@ -136,3 +137,9 @@ def test_the_status_follows_what_happens(tmp_path: Path, error: BaseException, l
     with pytest.raises(type(error)), status_kept(run):
         raise error
     assert run.status_file.read_text(encoding="utf-8").strip() == line
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    code = "import fim.training, sys; sys.exit(bool({'torch', 'trl', 'peft'} & sys.modules.keys()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
