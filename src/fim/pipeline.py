@@ -358,7 +358,12 @@ def make_completer(
     if adapter is not None:
         loaded = loader.with_adapter(loaded, adapter)
     encoder = make_encoder(settings, view, resolved_format=wanted)
-    return CodeCompleter(model=loaded.model, encoder=encoder, settings=settings.infer)
+    return CodeCompleter(
+        model=loaded.model,
+        encoder=encoder,
+        settings=settings.infer,
+        control_ids=view.control_ids,
+    )
 
 
 def fingerprint_settings(settings: Settings) -> str:

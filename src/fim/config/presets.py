@@ -71,6 +71,8 @@ _PRESETS = (
             "train.optim": "adamw_torch",
             "train.max_minutes": 5.0,
             "infer.max_new_tokens": 64,
+            "eval.batch_size": 48,
+            "eval.max_new_tokens": 64,
         },
     ),
     Preset(

@@ -44,6 +44,11 @@ class TokenizerView:
             for token_id, added in backend.get_added_tokens_decoder().items()
         }
 
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Ids of all added tokens; none of them is ever text."""
+        return frozenset(self._control_ids.values())
+
     def control_token_id(self, token: str) -> int | None:
         """Return the id of an added token, or None when the tokenizer has no such token."""
         return self._control_ids.get(token)

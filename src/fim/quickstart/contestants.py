@@ -40,7 +40,12 @@ def score_base(
     forms = []
     for name, stop, clean in ((LEFT_TO_RIGHT, FIRST_LINE, None), (CHAT, None, REMOVE_FENCE)):
         encoder = make_encoder(settings, view, resolved_format=resolve_format(name, view))
-        completer = CodeCompleter(model=base.model, encoder=encoder, settings=_infer(settings))
+        completer = CodeCompleter(
+            model=base.model,
+            encoder=encoder,
+            settings=_infer(settings),
+            control_ids=view.control_ids,
+        )
         contestant = Contestant(f"base, {name}", completer, completer, clean=clean)
         forms.append(replace(contestant, stop=stop) if stop is not None else contestant)
     return (*floors, *(evaluate(form, holes, progress) for form in forms))
@@ -54,7 +59,10 @@ def score_tuned(
 
     adapted.model.eval()  # type: ignore[no-untyped-call]
     completer = CodeCompleter(
-        model=adapted.model, encoder=prepared.encoder, settings=_infer(prepared.settings)
+        model=adapted.model,
+        encoder=prepared.encoder,
+        settings=_infer(prepared.settings),
+        control_ids=TokenizerView(adapted.tokenizer).control_ids,
     )
     return evaluate(Contestant(TUNED, completer, completer), prepared.examples.held_out, progress)
 
