@@ -11,8 +11,10 @@ VOCABULARY_TOKENS = 512
 CPU = Hardware(accelerator="cpu", has_bfloat16=False, num_cores=2)
 
 
-def write_toy_model(folder: Path, *, hidden_size: int = 64, seed: int = 0) -> Path:
-    """Write a 2-layer random Qwen3 with tied embeddings and a small tokenizer."""
+def write_toy_model(
+    folder: Path, *, hidden_size: int = 64, seed: int = 0, is_tied: bool = True
+) -> Path:
+    """Write a 2-layer random Qwen3, with tied embeddings unless told else, and a tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
@@ -29,7 +31,7 @@ def write_toy_model(folder: Path, *, hidden_size: int = 64, seed: int = 0) -> Pa
                 num_key_value_heads=2,
                 head_dim=16,
                 max_position_embeddings=256,
-                tie_word_embeddings=True,
+                tie_word_embeddings=is_tied,
             )
         )
     model.save_pretrained(folder)
@@ -41,12 +43,22 @@ def write_toy_model(folder: Path, *, hidden_size: int = 64, seed: int = 0) -> Pa
 
 
 def toy_loader(
-    folder: Path | str, *, load_in_4bit: bool = False, dtype: str = "float32", **lora: object
+    folder: Path | str,
+    *,
+    load_in_4bit: bool = False,
+    dtype: str = "float32",
+    add_tokens: bool = False,
+    **lora: object,
 ) -> ModelLoader:
     """Return a loader of a toy folder on the CPU."""
     return ModelLoader(
         model=ModelSettings.model_validate(
-            {"name": str(folder), "load_in_4bit": load_in_4bit, "dtype": dtype}
+            {
+                "name": str(folder),
+                "load_in_4bit": load_in_4bit,
+                "dtype": dtype,
+                "add_tokens": add_tokens,
+            }
         ),
         lora=LoraSettings.model_validate({"r": 4, "gradient_checkpointing": False, **lora}),
         hf=HfSettings(),

@@ -12,7 +12,7 @@ from fim.runs import RunFolder
 
 SETTINGS_FILE = "fim_settings.json"
 _KEPT: Mapping[str, tuple[str, ...]] = {
-    "model": ("name", "revision", "max_seq_length", "dtype", "load_in_4bit"),
+    "model": ("name", "revision", "max_seq_length", "dtype", "load_in_4bit", "add_tokens"),
     "data": ("middle_reserve_tokens", "prefix_share", "max_context_items"),
 }
 _GIVEN_BY_USER = ("command line", "environment", ".env", "fim.toml")
@@ -47,8 +47,9 @@ def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
         changed = {
             section: {
                 name: value
-                for name, value in _pick(stored[section], names).items()
-                if not resolved.sources[f"{section}.{name}"].startswith(_GIVEN_BY_USER)
+                for name, value in _pick(stored[section]).items()
+                if name in names
+                and not resolved.sources[f"{section}.{name}"].startswith(_GIVEN_BY_USER)
             }
             for section, names in _KEPT.items()
         }

@@ -12,7 +12,7 @@
     │   └── ModelError          4   ModelNotFoundError, FormatUnsupportedError,
     │                               AdapterMismatchError, NoFinishedRunError
     ├── TrainingError           5   NonFiniteLossError, NoSupervisedTokensError,
-    │                               ResumeMismatchError
+    │                               ResumeMismatchError, PackingLeakError
     ├── InferenceError          4   PromptTooLongError
     ├── EvaluationError         6
     ├── OutputError             7   RunFolderError
@@ -170,6 +170,10 @@ class NoSupervisedTokensError(TrainingError):
 
 class ResumeMismatchError(TrainingError):
     """A checkpoint made from other data, another format or another base model."""
+
+
+class PackingLeakError(TrainingError):
+    """A model on which packed rows see each other."""
 
 
 class InferenceError(FimError):

@@ -12,13 +12,22 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.adapters import settings_for_adapter, write_adapter_settings
 from fim.config import ResolvedSettings, Settings, settings_record
-from fim.data import EncodedSet, ExampleEncoder, TokenizerView, encode_examples
+from fim.data import (
+    EncodedSet,
+    ExampleEncoder,
+    Mixture,
+    TokenizerView,
+    encode_examples,
+    encode_mixture,
+    mix_examples,
+    share_starts,
+)
 from fim.errors import FimError, InterruptedRunError, RunFolderError
 from fim.formats import read_record, resolve_format, resolve_record
 from fim.gathering import Examples, gather_examples
@@ -142,7 +151,9 @@ def make_encoder(
         FormatUnsupportedError: The tokenizer lacks its control tokens.
     """
     data = settings.data
-    wanted = resolved_format or resolve_format(data.format, view, anchor_lines=data.anchor_lines)
+    wanted = resolved_format or resolve_format(
+        data.format, view, anchor_lines=data.anchor_lines, is_extended=settings.model.add_tokens
+    )
     return ExampleEncoder(
         wanted,
         view,
@@ -218,7 +229,12 @@ def prepare(
         examples = gather_examples(settings, folder=run.path / "data", progress=progress)
     if progress is not None:
         progress.start("encoding examples", len(examples.train))
-    train_set = encode_examples(examples.train, encoder, progress=progress)
+    mixed = mix_examples(examples.train, Mixture.of(settings.data))
+    train_set = encode_mixture(
+        mixed, encoder, is_extended=settings.model.add_tokens, progress=progress
+    )
+    share = settings.train.packing_prefix_share
+    train_set = replace(train_set, rows=share_starts(train_set.rows, encoder, least_share=share))
     shown = examples.held_out[:NUM_EVAL_ROWS]
     eval_set = encode_examples(shown, encoder) if shown else None
     if progress is not None:
@@ -231,6 +247,7 @@ def prepare(
         "tokens": train_set.num_tokens,
         "supervised_tokens": train_set.num_supervised_tokens,
         "not_round_trip": train_set.num_not_round_trip,
+        "mixture": dict(mixed.effects),
     }
     run.write_json(run.data_manifest, {**examples.manifest, "encoding": encoding})
     return Prepared(settings, loader, encoder, examples, train_set, eval_set)

@@ -47,6 +47,7 @@ class FimExample:
     document_id: str = ""
     span_kind: str = ""
     split: str = ""
+    licence: str = ""
 
 
 class SegmentKind(StrEnum):

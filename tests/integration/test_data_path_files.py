@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import sysconfig
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,41 +12,7 @@ import pytest
 from fim.config import DataSettings
 from fim.data import ExampleEncoder, TokenizerView, encode_examples, load_examples, split_examples
 from fim.formats import resolve_format
-
-NUM_FILES = 40
-ROWS_PER_FILE = 8
-
-
-@pytest.fixture(scope="module")
-def published_rows() -> list[dict[str, object]]:
-    source = random.Random(3407)
-    stdlib = Path(sysconfig.get_paths()["stdlib"])
-    texts = {
-        path.name: path.read_text(encoding="utf-8")
-        for path in sorted(stdlib.glob("*.py"))
-        if 3_000 < path.stat().st_size < 30_000 and path.read_bytes().isascii()
-    }
-    names = source.sample(sorted(texts), NUM_FILES)
-    rows: list[dict[str, object]] = []
-    for name in names:
-        lines = texts[name].splitlines(keepends=True)
-        for _ in range(ROWS_PER_FILE):
-            at = source.randrange(5, len(lines) - 5)
-            other = source.choice([each for each in names if each != name])
-            rows.append(
-                {
-                    "prefix": "".join(lines[:at]),
-                    "middle": "".join(lines[at : at + 2]),
-                    "suffix": "".join(lines[at + 2 :]),
-                    "context_items": [
-                        {"content": texts[other][:800], "file_path": other, "score": 0.5},
-                        {"content": texts[name], "file_path": name, "score": 0.9},
-                    ],
-                    "lang": "python",
-                    "origin": name,
-                }
-            )
-    return rows
+from published_rows import NUM_FILES, ROWS_PER_FILE, published_rows
 
 
 def write(rows: list[dict[str, object]], path: Path, shape: str) -> Path:
@@ -63,13 +27,13 @@ def write(rows: list[dict[str, object]], path: Path, shape: str) -> Path:
 
 
 @pytest.mark.parametrize("shape", ["parquet", "jsonl", "json_string"])
-def test_every_shape_of_the_published_schema_loads_alike(
-    published_rows: list[dict[str, object]], tmp_path: Path, shape: str
-) -> None:
-    loaded = load_examples(write(published_rows, tmp_path / "d", shape), settings=DataSettings())
+def test_every_shape_of_the_published_schema_loads_alike(tmp_path: Path, shape: str) -> None:
+    loaded = load_examples(
+        write(list(published_rows()), tmp_path / "d", shape), settings=DataSettings()
+    )
     assert loaded.report.used == NUM_FILES * ROWS_PER_FILE
     assert {each.language for each in loaded.examples} == {"Python"}
-    for row, example in zip(published_rows, loaded.examples, strict=True):
+    for row, example in zip(published_rows(), loaded.examples, strict=True):
         assert (example.prefix, example.middle, example.suffix) == (
             row["prefix"],
             row["middle"],
@@ -83,11 +47,11 @@ def test_every_shape_of_the_published_schema_loads_alike(
 
 
 def test_the_split_keeps_files_apart_and_rows_encode(
-    published_rows: list[dict[str, object]], tmp_path: Path, qwen3_view: TokenizerView
+    tmp_path: Path, qwen3_view: TokenizerView
 ) -> None:
-    path = write(published_rows, tmp_path / "d", "parquet")
+    path = write(list(published_rows()), tmp_path / "d", "parquet")
     loaded = load_examples(path, settings=DataSettings())
-    origin = {row["prefix"]: row["origin"] for row in published_rows}
+    origin = {row["prefix"]: row["origin"] for row in published_rows()}
     train, held_out = split_examples(loaded.examples, held_out_fraction=0.2, seed=3407)
     assert 0.1 <= len(held_out) / len(loaded.examples) <= 0.2
     assert not {origin[each.prefix] for each in train} & {origin[each.prefix] for each in held_out}

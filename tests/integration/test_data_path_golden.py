@@ -1,4 +1,7 @@
-"""Golden rows: text, ids and loss mask of every format with both real tokenizers.
+"""Golden rows: text, ids and loss mask of every format in every family.
+
+Qwen and SmolLM2 speak through their real tokenizers, the other families through stand-ins that hold
+their control tokens.
 
 ``UPDATE_GOLDEN=1 pytest tests/integration/test_data_path_golden.py`` writes them anew; a changed
 row is a new version of its format.
@@ -11,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from family_tokenizers import FAMILIES, family_view
 from fim.data import ExampleEncoder, TokenizerView
-from fim.formats import resolve_format
+from fim.formats import build_formats, format_names, resolve_format
 from fim.types import IGNORED_LABEL, ContextItem, EncodedExample, FimExample
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "formats"
@@ -30,10 +34,21 @@ EXAMPLES = {
         ),
         language="Python",
         path="shapes.py",
+        repo="acme/shapes",
     ),
     "empty": FimExample(prefix="", middle="", suffix=""),
 }
-FORMATS = [("chatml", 0), ("psm", 0), ("psm", 2), ("left-to-right", 0)]
+ANCHORED = ("chatml-native", "psm", "repo", "infill")
+OF_QWEN = [*((name, 0) for name in format_names()), *((name, 2) for name in ANCHORED)]
+OF_SMOLLM2 = [(name, 0) for name in ("chatml", "psm", "spm", "spm2", "codestral", "left-to-right")]
+OF_FAMILIES = [
+    (family, variant.name, anchor_lines)
+    for name in format_names()
+    for anchor_lines in ((0, 2) if name in ANCHORED else (0,))
+    for variant in build_formats(name, anchor_lines=anchor_lines)
+    for family in FAMILIES
+    if variant.family == family
+]
 
 
 def draw(row: EncodedExample, encoder: ExampleEncoder) -> str:
@@ -57,13 +72,8 @@ def draw(row: EncodedExample, encoder: ExampleEncoder) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("family", ["qwen3", "smollm2"])
-@pytest.mark.parametrize(("name", "anchor_lines"), FORMATS)
-def test_golden_rows(
-    request: pytest.FixtureRequest, family: str, name: str, anchor_lines: int
-) -> None:
-    view: TokenizerView = request.getfixturevalue(f"{family}_view")
-    resolved = resolve_format(name, view, anchor_lines=anchor_lines)
+def check(view: TokenizerView, family: str, name: str, anchor_lines: int) -> None:
+    resolved = resolve_format(name, view, anchor_lines=anchor_lines, is_extended=family in FAMILIES)
     encoder = ExampleEncoder(resolved, view, max_seq_length=1024)
     drawn = "\n".join(
         f"== {title}\n{draw(encoder.encode(example), encoder)}"
@@ -73,3 +83,32 @@ def test_golden_rows(
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(drawn, encoding="utf-8")
     assert drawn == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "anchor_lines"), OF_QWEN)
+def test_golden_rows_of_qwen(qwen3_view: TokenizerView, name: str, anchor_lines: int) -> None:
+    check(qwen3_view, "qwen3", name, anchor_lines)
+
+
+@pytest.mark.parametrize(("name", "anchor_lines"), [*OF_SMOLLM2, ("psm", 2)])
+def test_golden_rows_of_smollm2(smollm2_view: TokenizerView, name: str, anchor_lines: int) -> None:
+    check(smollm2_view, "smollm2", name, anchor_lines)
+
+
+@pytest.mark.parametrize(("family", "name", "anchor_lines"), OF_FAMILIES)
+def test_golden_rows_of_other_families(family: str, name: str, anchor_lines: int) -> None:
+    view = family_view(family)
+    check(view, family, name, anchor_lines)
+
+
+def test_every_golden_file_has_a_test() -> None:
+    cases = [
+        *(("qwen3", *each) for each in OF_QWEN),
+        *(("smollm2", *each) for each in [*OF_SMOLLM2, ("psm", 2)]),
+        *OF_FAMILIES,
+    ]
+    names = {
+        f"{name}{f'-anchor{anchor_lines}' if anchor_lines else ''}-{family}.txt"
+        for family, name, anchor_lines in cases
+    }
+    assert names == {path.name for path in FOLDER.iterdir()}

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from fim.cli import data_commands, formats_commands
+from fim.formats import format_names
 from fim.logger import close_logging
 
 if TYPE_CHECKING:
@@ -69,4 +70,4 @@ def test_what_a_real_tokenizer_speaks(qwen3_tokenizer_folder: Path) -> None:
     formats = found["formats"]
     assert isinstance(formats, list)
     speaks = {each["name"]: each["speaks_as"] for each in formats}
-    assert speaks == {"chatml": "qwen3", "psm": "qwen", "left-to-right": "qwen"}
+    assert speaks == dict.fromkeys(format_names(), "qwen") | {"chatml": "qwen3"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +24,7 @@ CONTROL_LITERALS = (
     "<|im_end|>",
     "<|endoftext|>",
     "<|file_sep|>",
+    "<|repo_name|>",
     "<file_sep>",
     "<repo_name>",
     "<reponame>",
@@ -62,32 +63,65 @@ PIECES = st.one_of(
 CODE = (
     st.lists(PIECES, max_size=4).map("".join).map(lambda text: unicodedata.normalize("NFC", text))
 )
-FORMATS = [("chatml", 0), ("psm", 0), ("psm", 4), ("left-to-right", 0)]
+FORMATS = [
+    ("chatml", 0),
+    ("chatml-native", 0),
+    ("chatml-native", 4),
+    ("psm", 0),
+    ("psm", 4),
+    ("spm", 0),
+    ("spm2", 0),
+    ("codestral", 0),
+    ("repo", 0),
+    ("repo", 4),
+    ("infill", 0),
+    ("infill", 4),
+    ("left-to-right", 0),
+]
+QWEN_ONLY = ("chatml-native", "repo", "infill")
+CASES = [
+    (view, name, anchor_lines)
+    for view in ("qwen3_view", "smollm2_view")
+    for name, anchor_lines in FORMATS
+    if view == "qwen3_view" or name not in QWEN_ONLY
+]
 PATHS = ("", "src/x.py", "<|im_end|>.py", "a`b\n.py")
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
-@pytest.fixture(scope="module", params=["qwen3_view", "smollm2_view"])
-def view(request: pytest.FixtureRequest) -> TokenizerView:
-    found = request.getfixturevalue(request.param)
+@dataclass(frozen=True)
+class Case:
+    """A format in the words of one tokenizer."""
+
+    view: TokenizerView
+    name: str
+    anchor_lines: int
+
+    def encoder(
+        self, max_seq_length: int, *, reserve: int = 64, is_exact: bool = False
+    ) -> ExampleEncoder:
+        return ExampleEncoder(
+            resolve_format(self.name, self.view, anchor_lines=self.anchor_lines),
+            self.view,
+            max_seq_length=max_seq_length,
+            middle_reserve_tokens=reserve,
+            is_cut_exact=is_exact,
+        )
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    view, name, anchor_lines = request.param
+    found = request.getfixturevalue(view)
     assert isinstance(found, TokenizerView)
-    return found
+    return Case(found, name, anchor_lines)
 
 
 @pytest.fixture(scope="module")
-def encoders(view: TokenizerView) -> dict[tuple[str, int, int], ExampleEncoder]:
-    return {
-        (name, anchor_lines, length): ExampleEncoder(
-            resolve_format(name, view, anchor_lines=anchor_lines),
-            view,
-            max_seq_length=length,
-            middle_reserve_tokens=64,
-        )
-        for name, anchor_lines in FORMATS
-        for length in (220, 2048)
-    }
+def encoders(case: Case) -> dict[int, ExampleEncoder]:
+    return {length: case.encoder(length) for length in (220, 2048)}
 
 
 def examples() -> st.SearchStrategy[FimExample]:
@@ -113,16 +147,11 @@ def test_every_format_is_under_test() -> None:
     assert {name for name, _ in FORMATS} == set(format_names())
 
 
-@pytest.mark.parametrize("which", FORMATS, ids=str)
 @given(example=examples())
 @QUICK
-def test_rules_one_and_two(
-    encoders: dict[tuple[str, int, int], ExampleEncoder],
-    which: tuple[str, int],
-    example: FimExample,
-) -> None:
+def test_rules_one_and_two(encoders: dict[int, ExampleEncoder], example: FimExample) -> None:
     """Parts are tokenised apart, control tokens come by id only, the middle comes back whole."""
-    encoder = encoders[(*which, 2048)]
+    encoder = encoders[2048]
     row = encoder.encode(example)
     placed = [
         encoder.resolved.token_ids[segment.text]
@@ -138,18 +167,16 @@ def test_rules_one_and_two(
     assert joined == row.input_ids
 
 
-@pytest.mark.parametrize("which", FORMATS, ids=str)
 @pytest.mark.parametrize("length", [220, 2048])
 @given(example=examples(), other=CODE)
 @QUICK
 def test_the_prompt_is_a_prefix_of_the_row_and_never_sees_the_middle(
-    encoders: dict[tuple[str, int, int], ExampleEncoder],
-    which: tuple[str, int],
+    encoders: dict[int, ExampleEncoder],
     length: int,
     example: FimExample,
     other: str,
 ) -> None:
-    encoder = encoders[(*which, length)]
+    encoder = encoders[length]
     row = encoder.try_encode(example)
     if isinstance(row, str):
         assert length == 220
@@ -165,27 +192,21 @@ def test_the_prompt_is_a_prefix_of_the_row_and_never_sees_the_middle(
 
 
 @pytest.mark.parametrize("middle", NASTY_MIDDLES)
-@pytest.mark.parametrize("which", FORMATS, ids=str)
 def test_nasty_middles_come_back_byte_for_byte(
-    encoders: dict[tuple[str, int, int], ExampleEncoder], which: tuple[str, int], middle: str
+    encoders: dict[int, ExampleEncoder], middle: str
 ) -> None:
-    encoder = encoders[(*which, 2048)]
+    encoder = encoders[2048]
     row = encoder.encode(FimExample(prefix="ret", middle=middle, suffix="urn\n"))
     assert encoder.round_trips(row)
 
 
-@pytest.mark.parametrize("which", FORMATS, ids=str)
 @given(scale=st.integers(1, 40), middle=CODE, length=st.sampled_from([150, 220, 400]))
 @QUICK
 def test_rule_three_the_budget_never_takes_the_answer(
-    view: TokenizerView, which: tuple[str, int], scale: int, middle: str, length: int
+    case: Case, scale: int, middle: str, length: int
 ) -> None:
-    encoder = ExampleEncoder(
-        resolve_format(which[0], view, anchor_lines=which[1]),
-        view,
-        max_seq_length=length,
-        middle_reserve_tokens=32,
-    )
+    encoder = case.encoder(length, reserve=32)
+    view = case.view
     context = tuple(ContextItem(f"item {number}\n" * scale) for number in range(5))
     prefix, suffix = "before = 1\n" * scale + "x = ", "\nafter = 2" * scale
     example = FimExample(prefix=prefix, middle=middle, suffix=suffix, context=context)
@@ -211,13 +232,12 @@ def test_rule_three_the_budget_never_takes_the_answer(
     assert not is_code_cut or row.cut.context_items == len(context)
 
 
-def test_rule_four_the_end_token_is_known_and_stops(view: TokenizerView) -> None:
-    for name, anchor_lines in FORMATS:
-        resolved = resolve_format(name, view, anchor_lines=anchor_lines)
-        assert resolved.end_id in resolved.stop_ids
-        assert resolved.pad_id != resolved.end_id
-        assert view.decode([resolved.end_id]) == resolved.format.end_token
-        assert resolved.record().end_id == resolved.end_id
+def test_rule_four_the_end_token_is_known_and_stops(case: Case) -> None:
+    resolved = resolve_format(case.name, case.view, anchor_lines=case.anchor_lines)
+    assert resolved.end_id in resolved.stop_ids
+    assert resolved.pad_id != resolved.end_id
+    assert case.view.decode([resolved.end_id]) == resolved.format.end_token
+    assert resolved.record().end_id == resolved.end_id
 
 
 def test_rule_five_the_think_block_is_pinned(
@@ -273,22 +293,11 @@ def lines_of(number: int) -> Iterator[str]:
         yield f"    total_{line % 97} += values[{line}] * (weights[{line}] - offset)  \u00e9\n"
 
 
-@pytest.mark.parametrize("which", FORMATS, ids=str)
-def test_a_windowed_long_file_gives_the_ids_of_the_whole_file(
-    view: TokenizerView, which: tuple[str, int]
-) -> None:
+def test_a_windowed_long_file_gives_the_ids_of_the_whole_file(case: Case) -> None:
     """Only part of a long text is tokenised; the ids are those of the whole text."""
     example = FimExample(
         prefix="".join(lines_of(600)) + "    ret", middle="urn", suffix="".join(lines_of(400))
     )
-    rows = [
-        ExampleEncoder(
-            resolve_format(which[0], view, anchor_lines=which[1]),
-            view,
-            max_seq_length=400,
-            is_cut_exact=is_exact,
-        ).encode(example)
-        for is_exact in (False, True)
-    ]
+    rows = [case.encoder(400, is_exact=is_exact).encode(example) for is_exact in (False, True)]
     assert rows[0].input_ids == rows[1].input_ids
     assert rows[0].cut.prefix_tokens < rows[1].cut.prefix_tokens

@@ -263,7 +263,7 @@ def test_quickstart_on_a_small_corpus(
     assert complete.startswith("fim complete --prefix ")
     assert report == f"fim report {outcome.run.shown_path}"
     shown = outcome.run.samples.read_text(encoding="utf-8").splitlines()
-    assert len(shown) == 5
+    assert len(shown) == min(5, int(str(answer["holes"])))
 
 
 def test_train_by_command_line(

@@ -14,7 +14,7 @@ from fim.cli.command import Session, command
 from fim.errors import LeakageError
 
 if TYPE_CHECKING:
-    from fim.corpus import BuiltCorpus
+    from fim.corpus import BuiltCorpus, FileExplanation
 
 _BYTES_PER_MIB = 2**20
 _BYTES_PER_MB = 10**6
@@ -33,6 +33,86 @@ ExcludeOption = Annotated[
         "--exclude",
         metavar="PATTERN",
         help="Leave files out, in the syntax of .gitignore. May be repeated; .fimignore works too.",
+        show_default=False,
+    ),
+]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Take only these files, in the syntax of .gitignore. May be repeated.",
+        show_default=False,
+    ),
+]
+CommitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--commit", metavar="REV", help="Read this commit in place of HEAD.", show_default=False
+    ),
+]
+FromCommitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--from-commits",
+        metavar="N",
+        min=1,
+        help="Cut holes only into lines that the last N commits added.",
+        show_default=False,
+    ),
+]
+SideOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="HOW",
+        help="What decides the side of a file: group, repo, path-prefix or time.",
+        show_default=False,
+    ),
+]
+HeldOutPathOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--held-out-path",
+        metavar="PATH",
+        help="With --split path-prefix: hold out what lies below. May be repeated.",
+        show_default=False,
+    ),
+]
+HeldOutRepoOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--held-out-repo",
+        metavar="NAME",
+        help="With --split repo: hold this root out, by folder name. May be repeated.",
+        show_default=False,
+    ),
+]
+SplitCommitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split-commit",
+        metavar="REV",
+        help="With --split time: hold out lines that were added after this commit.",
+        show_default=False,
+    ),
+]
+ExplainOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--explain",
+        metavar="FILE",
+        help="Say why this file is used or dropped, and write nothing.",
+        show_default=False,
+    ),
+]
+MaxLeaksOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-leaks",
+        metavar="N",
+        min=0,
+        help="Findings of each kind to let pass, in place of corpus.max_leaks.",
         show_default=False,
     ),
 ]
@@ -55,6 +135,8 @@ def register(group: typer.Typer) -> None:
         examples=(
             "fim data build ~/code/app ~/code/lib --out data",
             "fim data build . --out data --exclude 'tests/' --set corpus.holes_per_file=16",
+            "fim data build . --out data --split time --split-commit v2.0",
+            "fim data build . --explain src/app/main.py",
         ),
     )(build)
     command(group, "check", examples=("fim data check data", "fim data check data --json"))(check)
@@ -63,24 +145,56 @@ def register(group: typer.Typer) -> None:
 def build(
     session: Session,
     paths: PathsArgument,
-    out: OutOption,
+    out: OutOption = Path("data"),
+    include: IncludeOption = None,
     exclude: ExcludeOption = None,
+    commit: CommitOption = None,
+    from_commits: FromCommitsOption = None,
+    split: SideOption = None,
+    held_out_path: HeldOutPathOption = None,
+    held_out_repo: HeldOutRepoOption = None,
+    split_commit: SplitCommitOption = None,
     max_train: MaxTrainOption = None,
     max_held_out: MaxHeldOutOption = None,
+    explain: ExplainOption = None,
 ) -> None:
     """Turn repositories into fill-in-the-middle examples, split by file so that nothing leaks."""
-    from fim.corpus import build_corpus
+    from fim.config import cache_folder
+    from fim.corpus import build_corpus, explain_file
 
-    settings = session.resolve().settings.corpus
+    overrides = {
+        "corpus.split": split,
+        "corpus.held_out_paths": ",".join(held_out_path) if held_out_path else None,
+        "corpus.held_out_repos": ",".join(held_out_repo) if held_out_repo else None,
+        "corpus.split_commit": split_commit,
+        "corpus.from_commits": from_commits,
+    }
+    settings = session.resolve(overrides).settings.corpus
+    cache = cache_folder() / "corpus" if settings.use_cache else None
+    patterns = {"include": tuple(include or ()), "exclude": tuple(exclude or ())}
+    if explain is not None:
+        explanation = explain_file(
+            paths,
+            explain,
+            settings=settings,
+            revision=commit,
+            cache=cache,
+            progress=session.progress,
+            **patterns,
+        )
+        _tell_explanation(session, explanation)
+        return
     started = time.monotonic()
     built = build_corpus(
         paths,
         settings=settings,
         out=out,
-        exclude=tuple(exclude or ()),
+        revision=commit,
         max_train_holes=max_train,
         max_held_out_holes=max_held_out,
+        cache=cache,
         progress=session.progress,
+        **patterns,
     )
     answer = build_answer(built, seconds=time.monotonic() - started)
     if session.output.is_json:
@@ -89,11 +203,12 @@ def build(
     _tell(session, built, answer)
 
 
-def check(session: Session, data: SetArgument) -> None:
+def check(session: Session, data: SetArgument, max_leaks: MaxLeaksOption = None) -> None:
     """Prove again that nothing held out stands in the training text; exit code 3 when it does."""
     from fim.corpus import check_corpus
 
-    result = check_corpus(data)
+    settings = session.resolve({"corpus.max_leaks": max_leaks}).settings.corpus
+    result = check_corpus(data, limit=settings.max_leaks)
     if session.output.is_json:
         session.output.write_json(result.as_json())
         if not result.is_clean:
@@ -101,10 +216,13 @@ def check(session: Session, data: SetArgument) -> None:
         return
     rows = [(kind.replace("_", " "), str(number)) for kind, number in result.leaks.items()]
     session.output.table(("looked for", ">found"), rows, is_answer=True)
+    looked_at = [(name.replace("_", " "), str(value)) for name, value in result.facts.items()]
+    session.output.table(("looked at", ">"), looked_at)
     if not result.is_clean:
         raise LeakageError(
-            f"{data} leaks: {sum(result.leaks.values())} findings, the first is "
-            f"{dict(result.examples[0])}; scores on its held-out side cannot be trusted",
+            f"{data} leaks: {sum(result.leaks.values())} findings, more than {result.limit} of a "
+            f"kind, the first is {dict(result.examples[0])}; scores on its held-out side cannot "
+            "be trusted",
             hint="build it again: fim data build PATH... --out DIR",
             context=result.as_json(),
         )
@@ -118,30 +236,49 @@ def build_answer(built: BuiltCorpus, *, seconds: float) -> dict[str, object]:
         "out": str(built.out),
         "files": built.manifest["files"],
         "holes": built.manifest["holes"],
-        "examples": {"train": len(built.train), "held_out": len(built.held_out)},
+        "examples": num_examples(built),
+        "known_from_cache": dict(built.num_known),
         "seconds": round(seconds, 3),
         "mb_per_second": round(megabytes / seconds, 3) if seconds > 0 else None,
         "peak_memory_mib": peak_memory_mib(),
     }
 
 
+def num_examples(built: BuiltCorpus) -> dict[str, int]:
+    """Return the rows of each side."""
+    splits = built.manifest["splits"]
+    sides = splits.items() if isinstance(splits, Mapping) else ()
+    return {str(split): int(facts["examples"]) for split, facts in sides}
+
+
 def peak_memory_mib() -> float | None:
-    """Return the most memory that this process has held (MiB); None where it cannot be known."""
+    """Return the most memory that this process or one that it started held (MiB), or None."""
     if sys.platform == "win32":
         return None
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds)
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return round(peak * unit_bytes / _BYTES_PER_MIB, 1)
+
+
+def _tell_explanation(session: Session, explanation: FileExplanation) -> None:
+    if session.output.is_json:
+        session.output.write_json(explanation.as_json())
+        return
+    rows = [(name.replace("_", " "), str(value)) for name, value in explanation.as_json().items()]
+    session.output.table(("", ""), rows, is_answer=True)
 
 
 def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) -> None:
     output = session.output
     rows = [(f"{name} files", f"{number:,}") for name, number in _counts(built, "files")]
     rows += [(f"{name} holes", f"{number:,}") for name, number in _counts(built, "holes")]
-    rows += [("train examples", f"{len(built.train):,}")]
-    rows += [("held-out examples", f"{len(built.held_out):,}")]
+    rows += [
+        (f"{split.replace('_', '-')} examples", f"{number:,}")
+        for split, number in num_examples(built).items()
+    ]
     output.table(("", ">count"), rows)
     output.say(f"{answer['seconds']} s, {answer['mb_per_second']} MB/s of source text")
     output.hint(f"fim data check {built.out}")

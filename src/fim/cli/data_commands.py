@@ -11,10 +11,10 @@ from fim.cli import data_build
 from fim.cli.command import Session, command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fim.config import Settings
-    from fim.data import DataStats, ExampleEncoder, Inspection
+    from fim.data import DataStats, ExampleEncoder, Inspection, LanguageHistogram
 
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="A built set, a parquet file or a JSONL.")
@@ -50,6 +50,18 @@ AnchorOption = Annotated[
 SplitOption = Annotated[
     str, typer.Option("--split", metavar="S", help="Side of a built set: train or held_out.")
 ]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also write a page.", show_default=False),
+]
+RowsOption = Annotated[
+    int,
+    typer.Option(
+        "--rows", metavar="N", min=0, help="Rows counted for the histograms; 0 counts none."
+    ),
+]
+HISTOGRAM_ROWS = 200
+BAR_CHARS = 30
 
 
 def register(app: typer.Typer) -> None:
@@ -60,11 +72,14 @@ def register(app: typer.Typer) -> None:
     examples = (
         "fim data inspect data --preset cpu",
         "fim data inspect rows.jsonl --index 3 --format-name psm --anchor-lines 4",
+        "fim data inspect data --html row.html",
     )
     command(group, "inspect", examples=examples)(inspect_row)
-    command(group, "stats", examples=("fim data stats data", "fim data stats rows.jsonl --json"))(
-        stats
-    )
+    command(
+        group,
+        "stats",
+        examples=("fim data stats data --html data.html", "fim data stats rows.jsonl --json"),
+    )(stats)
 
 
 def inspect_row(
@@ -75,9 +90,12 @@ def inspect_row(
     model: ModelOption = None,
     anchor_lines: AnchorOption = None,
     split: SplitOption = "train",
+    html: HtmlOption = None,
+    rows: RowsOption = HISTOGRAM_ROWS,
 ) -> None:
-    """Show a row as the model sees it: segments in colour, trained tokens marked, what was cut."""
-    from fim.data import inspect_example, load_row
+    """Show a row as the model sees it, what was cut from it, and how long the set's rows are."""
+    from fim.data import inspect_example, inspection_page, load_row
+    from fim.runs.writing import write_text
 
     overrides = {
         "data.format": format_name,
@@ -86,23 +104,44 @@ def inspect_row(
     }
     settings = session.resolve(overrides).settings
     example = load_row(data, index, settings=settings.data, split=split)
-    inspection = inspect_example(example, _encoder(settings))
+    encoder = _encoder(settings)
+    inspection = inspect_example(example, encoder)
+    histograms = _histograms(data, settings, encoder, split=split, num_rows=rows)
     trains_on = "middle" if settings.data.enable_response_masking else "all"
+    if html is not None:
+        title = f"{data} {split} row {index}"
+        page = inspection_page(inspection, histograms, title=title, trains_on=trains_on)
+        write_text(html, page)
     if session.output.is_json:
-        session.output.write_json(inspection.as_json() | {"trains_on": trains_on})
+        languages = [each.as_json() for each in histograms]
+        more = {"trains_on": trains_on, "languages": languages}
+        session.output.write_json(
+            inspection.as_json() | more | ({} if html is None else {"html": str(html)})
+        )
         return
     _show_inspection(session, inspection, trains_on)
+    _show_histograms(session, histograms)
+    if html is not None:
+        session.output.say(f"page: {html}")
 
 
-def stats(session: Session, data: DataArgument) -> None:
+def stats(session: Session, data: DataArgument, html: HtmlOption = None) -> None:
     """Count languages, kinds, lengths, context and unusable rows."""
     from fim.data import available_splits, data_stats, load_examples
 
     settings = session.resolve().settings
-    splits = {
-        split: data_stats(load_examples(data, settings=settings.data, split=split))
+    loaded = {
+        split: load_examples(data, settings=settings.data, split=split)
         for split in available_splits(data) or ("train",)
     }
+    splits = {split: data_stats(each) for split, each in loaded.items()}
+    if html is not None:
+        from fim.cli.data_page import gather_page
+        from fim.reporting.data_page import write_data_page
+
+        page = gather_page(data, {split: each.examples for split, each in loaded.items()})
+        write_data_page(page, html)
+        session.output.say(f"page: {html}")
     if session.output.is_json:
         answer = {name: each.as_json() for name, each in splits.items()}
         session.output.write_json({"source": str(data), "splits": answer})
@@ -119,7 +158,9 @@ def _encoder(settings: Settings) -> ExampleEncoder:
     view = load_view(settings)
     data = settings.data
     return ExampleEncoder(
-        resolve_format(data.format, view, anchor_lines=data.anchor_lines),
+        resolve_format(
+            data.format, view, anchor_lines=data.anchor_lines, is_extended=settings.model.add_tokens
+        ),
         view,
         max_seq_length=settings.model.max_seq_length,
         middle_reserve_tokens=data.middle_reserve_tokens,
@@ -127,6 +168,30 @@ def _encoder(settings: Settings) -> ExampleEncoder:
         max_context_items=data.max_context_items,
         is_cut_exact=True,
     )
+
+
+def _histograms(
+    data: Path, settings: Settings, encoder: ExampleEncoder, *, split: str, num_rows: int
+) -> tuple[LanguageHistogram, ...]:
+    """Count the first rows of a set; context that cannot be used is no reason to refuse here."""
+    from fim.data import language_histograms, load_examples
+
+    if not num_rows:
+        return ()
+    limits = {"max_examples": num_rows, "max_unusable_context_share": 1.0}
+    loaded = load_examples(data, settings=settings.data.model_copy(update=limits), split=split)
+    return language_histograms(loaded.examples, encoder)
+
+
+def _show_histograms(session: Session, histograms: Sequence[LanguageHistogram]) -> None:
+    for each in histograms:
+        most = max((counted.num_rows for counted in each.middle_tokens), default=0) or 1
+        lines = [
+            (counted.label, str(counted.num_rows), "#" * round(BAR_CHARS * counted.num_rows / most))
+            for counted in each.middle_tokens
+        ]
+        title = f"{each.language}: tokens of the middle"
+        session.output.table((title, f">{each.num_rows} rows", ""), lines, is_answer=True)
 
 
 def _show_inspection(session: Session, inspection: Inspection, trains_on: str) -> None:

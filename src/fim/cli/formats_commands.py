@@ -9,8 +9,13 @@ import typer
 from fim.cli.command import Session, command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fim.data import TokenizerView
     from fim.formats import FormatDescription
     from fim.types import Vocabulary
+
+ROW_TOKENS = 4096
 
 
 def _format_names(incomplete: str) -> list[str]:
@@ -45,7 +50,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="formats")
     examples = ("fim formats list", "fim formats list --model ./my-model --json")
     command(group, "list", examples=examples)(list_formats)
-    examples = ("fim formats show chatml", "fim formats show psm --anchor-lines 4")
+    examples = (
+        "fim formats show chatml",
+        "fim formats show psm --anchor-lines 4 --model ./my-model",
+    )
     command(group, "show", examples=examples)(show)
 
 
@@ -78,38 +86,69 @@ def show(
     session: Session, name: NameArgument, anchor_lines: AnchorOption = 0, model: ModelOption = None
 ) -> None:
     """Show the layout of a format by a worked example, with its tokens, ids and stops."""
-    from fim.formats import describe_format, resolve_format
+    from fim.formats import describe_format
 
     described = describe_format(name, anchor_lines=anchor_lines)
+    rows = {}
     if model is not None:
-        vocabulary = _vocabulary(session, model)
-        family = resolve_format(name, vocabulary, anchor_lines=anchor_lines).format.family
-        described = tuple(each for each in described if each.family == family)
+        row = _row(session, name, anchor_lines, model)
+        described = tuple(each for each in described if each.family == row["family"])
+        rows[str(row.pop("family"))] = row
     if session.output.is_json:
         first = described[0]
         answer = {"name": first.name, "version": first.version, "order": first.order}
-        session.output.write_json(answer | {"families": [each.as_json() for each in described]})
+        families = [each.as_json() | rows.get(each.family, {}) for each in described]
+        session.output.write_json(answer | {"families": families})
         return
     for each in described:
-        _show_one(session, each)
+        _show_one(session, each, rows.get(each.family))
 
 
-def _show_one(session: Session, described: FormatDescription) -> None:
+def _row(session: Session, name: str, anchor_lines: int, model: str) -> dict[str, object]:
+    """Return the worked example's ids and labels with a model's tokenizer, and its family."""
+    from fim.data import ExampleEncoder
+    from fim.formats import WORKED_EXAMPLE, resolve_format
+
+    view = _vocabulary(session, model)
+    resolved = resolve_format(name, view, anchor_lines=anchor_lines)
+    row = ExampleEncoder(resolved, view, max_seq_length=ROW_TOKENS).encode(WORKED_EXAMPLE)
+    return {
+        "family": resolved.format.family,
+        "token_ids": dict(resolved.token_ids),
+        "stop_ids": list(resolved.stop_ids),
+        "input_ids": list(row.input_ids),
+        "labels": list(row.labels),
+    }
+
+
+def _show_one(
+    session: Session, described: FormatDescription, row: Mapping[str, object] | None
+) -> None:
     from fim.cli.segments import ShownSegment, show_segments
 
     console = session.output.console(is_answer=True)
     console.print(f"{described.name}@{described.version}  family {described.family}", style="bold")
-    tokens = ", ".join(f"{token} {token_id}" for token, token_id in described.token_ids.items())
-    console.print(f"tokens  {tokens}", soft_wrap=True)
-    console.print(f"end     {described.end_token}")
-    console.print(f"stops   {', '.join(described.stop_tokens)}", soft_wrap=True)
+    known = row["token_ids"] if row is not None else described.token_ids
+    ids: Mapping[str, int | None] = known if isinstance(known, dict) else described.token_ids
+    tokens = ", ".join(
+        f"{token} {'any id' if token_id is None else token_id}" for token, token_id in ids.items()
+    )
+    for title, text in (
+        ("layout", described.layout),
+        ("tokens", tokens),
+        ("end", described.end_token),
+        ("stops", ", ".join(described.stop_tokens)),
+    ):
+        console.print(f"{title:7} {text}", soft_wrap=True, markup=False)
     console.print("worked example (# is trained):")
     shown = (ShownSegment(each.kind, each.text, each.trained) for each in described.segments)
     show_segments(console, shown)
+    if row is not None:
+        console.print(f"ids     {row['input_ids']}", soft_wrap=True, markup=False)
     console.print()
 
 
-def _vocabulary(session: Session, model: str) -> Vocabulary:
+def _vocabulary(session: Session, model: str) -> TokenizerView:
     from fim.cli.tokenizing import load_view
 
     return load_view(session.resolve({"model.name": model}).settings)

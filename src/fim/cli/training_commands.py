@@ -41,6 +41,13 @@ DataOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Base model: a hub name or a folder.")
 ]
+AddTokensOption = Annotated[
+    bool,
+    typer.Option(
+        "--add-tokens",
+        help="Add fill-in-the-middle tokens to a base that has none, and train them.",
+    ),
+]
 ResumeOption = Annotated[
     str | None,
     typer.Option("--resume", metavar="RUN", help="Go on with a run: last, its id or its folder."),
@@ -76,11 +83,13 @@ def train(
     model: ModelOption = None,
     out: OutOption = None,
     resume: ResumeOption = None,
+    add_tokens: AddTokensOption = False,
 ) -> None:
     """Fine-tune a model on fill-in-the-middle examples."""
     from fim.pipeline import run_training
 
-    resolved = session.resolve({"data.path": data, "model.name": model})
+    wanted = {"data.path": data, "model.name": model, "model.add_tokens": add_tokens or None}
+    resolved = session.resolve(wanted)
     outcome = run_training(
         resolved, out=out, resume=resume, command=program_name(), progress=session.progress
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from fim.config.fields import Section, setting
 
@@ -23,6 +24,10 @@ class DataSettings(Section):
         min_length=1,
     )
     dataset_split: str = setting("train", "Split of the hub data set.", min_length=1)
+    streaming: bool = setting(
+        default=False,
+        description="Read the hub data set without storing it; always so with max_examples.",
+    )
     format: str = setting(
         "chatml", "Layout of prompt and answer; fim formats list names them all.", min_length=1
     )
@@ -32,6 +37,41 @@ class DataSettings(Section):
         unit="lines",
         ge=0,
         le=1000,
+    )
+    fim_rate: float = setting(
+        0.9,
+        "Share of the training rows that have a hole; the rest is plain code.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    spm_share: float = setting(
+        0.0,
+        "Share of the rows with a hole that have the suffix first (spm2), for a format like psm.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    context_free_share: float = setting(
+        0.0,
+        "Share of the rows with a hole whose context is left out in training.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    character_cut_share: float = setting(
+        0.0,
+        "Share of the training holes that are cut anew inside a line or a word.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    empty_middle_share: float = setting(
+        0.0,
+        "Share of the training holes into which nothing is to be inserted.",
+        unit="share of 1",
+        ge=0,
+        le=1,
     )
     enable_response_masking: bool = setting(
         default=False, description="Take the loss on the middle and its end token only."
@@ -60,7 +100,7 @@ class DataSettings(Section):
     )
     max_unusable_context_share: float = setting(
         0.5,
-        "Share of rows with unusable context above which the data are refused.",
+        "Share of unusable context items above which the data are refused.",
         unit="share of 1",
         ge=0,
         le=1,
@@ -96,6 +136,73 @@ class CorpusSettings(Section):
     )
     held_out_fraction: float = setting(
         0.1, "Share of the files kept for evaluation.", unit="share of 1", ge=0, lt=1
+    )
+    split: Literal["group", "repo", "path-prefix", "time"] = setting(
+        "group", "What decides the side of a file; near-duplicates always share one."
+    )
+    held_out_paths: tuple[str, ...] = setting(
+        (),
+        "Paths whose files are held out with the split path-prefix, in a root or as ROOT/PATH.",
+    )
+    held_out_repos: tuple[str, ...] = setting(
+        (),
+        "Roots that are held out with the split repo, by folder name; none lets the seed choose.",
+    )
+    split_commit: str | None = setting(
+        None,
+        "Commit of the split time: lines added after it are held out.",
+        min_length=1,
+        example="v2.0",
+    )
+    from_commits: int | None = setting(
+        None,
+        "Cut holes only into lines that this many last commits added; none uses whole files.",
+        unit="commits",
+        ge=1,
+        example="200",
+    )
+    leak_ngram_tokens: int = setting(
+        13,
+        "Run of tokens that a held-out middle may not share with training text; 0 looks for none.",
+        unit="tokens",
+        ge=0,
+        le=200,
+    )
+    max_leaks: int = setting(
+        0, "Findings of each kind above which fim data check fails.", unit="findings", ge=0
+    )
+    processes: int = setting(
+        0, "Processes that build; 0 takes every core.", unit="processes", ge=0, le=1024
+    )
+    use_cache: bool = setting(
+        default=True, description="Keep what was found out about files for the next build."
+    )
+    context_items: int = setting(
+        3, "Most pieces of other files given to a hole; 0 gives none.", unit="items", ge=0, le=100
+    )
+    context_max_chars: int = setting(
+        3000, "Room for the context of one hole.", unit="characters", ge=100, le=1_000_000
+    )
+    context_none_share: float = setting(
+        0.3, "Share of holes that get no context.", unit="share of 1", ge=0, le=1
+    )
+    context_distractor_share: float = setting(
+        0.05,
+        "Share of holes with context whose last piece comes from an unrelated place.",
+        unit="share of 1",
+        ge=0,
+        le=1,
+    )
+    denied_licences: tuple[str, ...] = setting(
+        (),
+        "SPDX licences whose files are dropped; * stands for anything, unknown for no licence.",
+    )
+    max_parse_error_share: float = setting(
+        0.25,
+        "Share of a file that its grammar may fail to parse.",
+        unit="share of 1",
+        ge=0,
+        le=1,
     )
     max_files: int | None = setting(
         None, "Most files to use; none uses all.", unit="files", ge=1, example="500"

@@ -48,6 +48,10 @@ class ModelSettings(Section):
     backend: Literal["auto", "unsloth", "transformers"] = setting(
         "auto", "Library that loads the model; auto takes Unsloth where CUDA and it are there."
     )
+    add_tokens: bool = setting(
+        default=False,
+        description="Add fill-in-the-middle tokens to a base that has none, and train them.",
+    )
     attn_implementation: Literal[
         "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"
     ] = setting("sdpa", "Attention kernel of the transformers backend.")

@@ -89,6 +89,27 @@ class TrainSettings(Section):
         default=True, description="Batch rows of similar length: less padding."
     )
 
+    packing: Literal["auto", "none", "bfd", "tree"] = setting(
+        "auto",
+        "Rows in one sequence: tree shares what holes of a document have in common, bfd puts whole "
+        "rows side by side; auto takes the fastest that is exact.",
+    )
+    packing_prefix_share: float = setting(
+        1.0,
+        "Least share of its prefix that a training row keeps so that holes of a document begin at "
+        "the same place and share more; 1 keeps all.",
+        unit="share of 1",
+        gt=0,
+        le=1,
+    )
+    packing_tokens: int | None = setting(
+        None,
+        "Most tokens in a packed row; none takes those of a batch of the longest rows.",
+        unit="tokens",
+        ge=1,
+        example="4096",
+    )
+
 
 class EvalSettings(Section):
     """How models are measured."""

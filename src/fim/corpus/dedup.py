@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -21,6 +21,8 @@ NUM_PERMUTATIONS = 128
 NUM_BANDS = 32
 _ROWS_PER_BAND = NUM_PERMUTATIONS // NUM_BANDS
 _CHUNK_SHINGLES = 2048
+_KEPT_SHINGLES = 256
+_SKETCH_MARGIN = 0.25
 _WORD = re.compile(r"\w+")
 
 
@@ -59,8 +61,8 @@ def shingles(text: str) -> Hashes:
         return hashes
     grams = np.zeros(len(words) - width + 1, dtype=np.uint64)
     for offset, factor in enumerate(_odd_numbers(b"words", width)):
-        grams += _mixed(hashes[offset : offset + len(grams)] + factor) * factor
-    return np.unique(_mixed(grams))
+        grams += mixed(hashes[offset : offset + len(grams)] + factor) * factor
+    return np.unique(mixed(grams))
 
 
 def signature(hashes: Hashes) -> Hashes:
@@ -95,27 +97,57 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float) -> tuple[int, 
     Two texts are joined when the Jaccard similarity of their 5-grams is at least ``threshold``;
     32 bands of 4 rows find a pair at 0.7 with a chance above 99.9 %.
     """
-    sets = [shingles(text) for text in texts]
-    groups = UnionFind(len(texts))
-    for first, second in _candidates(sets):
-        if groups.find(first) != groups.find(second) and (
-            jaccard(sets[first], sets[second]) >= threshold
-        ):
-            groups.union(first, second)
+    import numpy as np
+
+    sketches = [signature(shingles(text)) for text in texts]
+    table = np.stack(sketches) if sketches else np.zeros((0, NUM_PERMUTATIONS), dtype=np.uint64)
+    return group_signatures(table, texts.__getitem__, threshold)
+
+
+def group_signatures(
+    signatures: Hashes, text_of: Callable[[int], str], threshold: float
+) -> tuple[int, ...]:
+    """Return the groups of texts of which only the signatures are in memory.
+
+    Args:
+        signatures: MinHash signatures, ``[texts, 128]``.
+        text_of: Gives a text for an exact comparison; asked for candidates only.
+        threshold: Jaccard similarity from which two texts are joined.
+    """
+    import numpy as np
+
+    shingles_of = lru_cache(maxsize=_KEPT_SHINGLES)(lambda index: shingles(text_of(index)))
+    groups = UnionFind(len(signatures))
+    refused: set[tuple[int, int]] = set()
+    for members in _buckets(signatures):
+        if len({groups.find(int(member)) for member in members}) == 1:
+            continue
+        for place in range(1, len(members)):
+            second = int(members[place])
+            likeness = (signatures[members[:place]] == signatures[second]).mean(axis=1)
+            for nearby in np.flatnonzero(likeness >= threshold - _SKETCH_MARGIN):
+                first = int(members[nearby])
+                if groups.find(first) == groups.find(second) or (first, second) in refused:
+                    continue
+                if jaccard(shingles_of(first), shingles_of(second)) >= threshold:
+                    groups.union(first, second)
+                else:
+                    refused.add((first, second))
     return groups.leaders()
 
 
-def _candidates(sets: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
-    buckets: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(NUM_BANDS)]
-    for index, hashes in enumerate(sets):
-        values = signature(hashes).reshape(NUM_BANDS, _ROWS_PER_BAND)
-        met: set[int] = set()
-        for bucket, row in zip(buckets, values, strict=True):
-            alike = bucket[row.tobytes()]
-            met.update(alike)
-            alike.append(index)
-        for earlier in sorted(met):
-            yield earlier, index
+def _buckets(signatures: Hashes) -> Iterator[NDArray[np.int64]]:
+    import numpy as np
+
+    factors = _odd_numbers(b"bands", _ROWS_PER_BAND)
+    for band in range(NUM_BANDS):
+        rows = signatures[:, band * _ROWS_PER_BAND : (band + 1) * _ROWS_PER_BAND]
+        keys = mixed(rows * factors).sum(axis=1, dtype=np.uint64)
+        order = np.argsort(keys, kind="stable")
+        breaks = np.flatnonzero(np.diff(keys[order])) + 1
+        for members in np.split(order, breaks) if len(order) else ():
+            if len(members) > 1:
+                yield members
 
 
 def _odd_numbers(purpose: bytes, count: int) -> Hashes:
@@ -125,7 +157,8 @@ def _odd_numbers(purpose: bytes, count: int) -> Hashes:
     return np.frombuffer(stream, dtype="<u8").astype(np.uint64) | np.uint64(1)
 
 
-def _mixed(values: Hashes) -> Hashes:
+def mixed(values: Hashes) -> Hashes:
+    """Return each number with its bits mixed, one to one (the finaliser of MurmurHash3)."""
     import numpy as np
 
     mixed = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)

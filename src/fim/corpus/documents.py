@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
+from unicodedata import is_normalized
 
-from fim.corpus.gates import compile_patterns, decode, path_reason, text_reason
+from fim.corpus.attributes import read_attributes
+from fim.corpus.commits import lines_added_since, open_commits
+from fim.corpus.gates import compile_patterns, decode, path_reason, plain_reason
 from fim.corpus.hashing import content_hash, stable_hash
 from fim.corpus.languages import language_of
+from fim.corpus.licence import is_denied, read_licences, tagged_licence
 from fim.corpus.reasons import DropReason, Tally
 from fim.corpus.scan import (
     IGNORE_FILE,
     STANDARD_LIBRARY_EXCLUDE,
+    ContentPlace,
     Source,
     SourceEntry,
+    existing_folder,
     open_source,
+    require_commit,
     stdlib_root,
 )
+from fim.corpus.secrets import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fim.config import CorpusSettings
@@ -36,6 +45,9 @@ class Document:
         language: Name from the language table.
         text: Decoded content, line ends as found, without a byte order mark.
         content: Hash of the exact text.
+        licence: SPDX expression, empty where none is known.
+        redactions: Kind and characters of each placeholder of a secret, ``kind:start-end``.
+        flags: ``not_nfc`` where a tokenizer that composes characters changes the text.
     """
 
     repo: str
@@ -43,6 +55,15 @@ class Document:
     language: str
     text: str
     content: str
+    licence: str = ""
+    redactions: str = ""
+    flags: str = ""
+
+    @property
+    def redacted_places(self) -> tuple[tuple[int, int], ...]:
+        """Where placeholders of secrets stand (characters)."""
+        places = (item.partition(":")[2].split("-") for item in self.redactions.split())
+        return tuple((int(start), int(end)) for start, end in places)
 
     @property
     def id(self) -> str:
@@ -58,6 +79,7 @@ class CorpusInput:
     kind: str
     commit: str | None
     num_files: int
+    since: str | None = None
 
     def as_json(self) -> Mapping[str, object]:
         """Return JSON-ready facts, without the machine's own folders."""
@@ -66,7 +88,50 @@ class CorpusInput:
             "kind": self.kind,
             "commit": self.commit,
             "files": self.num_files,
-        }
+        } | ({"since": self.since} if self.since is not None else {})
+
+
+@dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file that passed the gates by path, not read yet, small enough for another process.
+
+    Args:
+        repo: Name of the root.
+        entry: The file in its root.
+        place: Where its content is read.
+        licence: SPDX expression of the nearest licence file above it.
+    """
+
+    repo: str
+    entry: SourceEntry
+    place: ContentPlace
+    licence: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name the file by its place."""
+        return f"{self.repo}/{self.entry.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which files of the roots are read.
+
+    Args:
+        include: Patterns in the syntax of ``.gitignore``; none takes every file.
+        exclude: Patterns of files that are left out; they win.
+        skip: A folder that is never listed, such as the output.
+        revision: Commit to read in place of HEAD.
+        from_commits: Read the files that the last commits changed; None reads the whole tree.
+        since: Mark the lines that were added after this commit; None marks none.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    skip: Path | None = None
+    revision: str | None = None
+    from_commits: int | None = None
+    since: str | None = None
 
 
 class DocumentReader:
@@ -74,25 +139,37 @@ class DocumentReader:
 
     Args:
         settings: Limits of the gates.
-        exclude: Patterns in the syntax of ``.gitignore``, relative to each root.
-        skip: A folder that is never listed, such as the output.
-        progress: Told of every file listed.
+        selection: Which files are read; None reads them all.
+        progress: Told of every file read.
+        on_drop: Told of every file dropped: its place and why.
     """
 
     def __init__(
         self,
         settings: CorpusSettings,
         *,
-        exclude: Sequence[str] = (),
-        skip: Path | None = None,
+        selection: Selection | None = None,
         progress: Progress | None = None,
+        on_drop: Callable[[str, str], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._exclude = tuple(exclude)
-        self._skip = skip
+        self._selection = selection or Selection()
         self._progress = progress
+        self._on_drop = on_drop
         self.tally = Tally()
         self.inputs: list[CorpusInput] = []
+
+    def list(self, roots: Sequence[Path]) -> tuple[FileRef, ...]:
+        """Return the files of every root that pass the gates by path, in order of root and path.
+
+        Raises:
+            SourceNotFoundError: A root is missing or is a repository that git cannot read.
+        """
+        found: list[FileRef] = []
+        for root, name in zip(roots, root_names(roots), strict=True):
+            with self._open(root) as source:
+                found += self._list_source(root, name, source)
+        return tuple(found)
 
     def read(self, roots: Sequence[Path]) -> Iterator[Document]:
         """Yield the documents of every root, in order of root and path.
@@ -100,68 +177,133 @@ class DocumentReader:
         Raises:
             SourceNotFoundError: A root is missing or is a repository that git cannot read.
         """
-        names = root_names(roots)
-        for root, name in zip(roots, names, strict=True):
-            with open_source(root, skip=self._skip) as source:
-                yield from self._read_source(root, name, source)
+        refs = self.list(roots)
+        if self._progress is not None:
+            self._progress.start("reading", len(refs))
+        number = 0
+        for place, group in groupby(refs, key=lambda ref: ref.place):
+            with place.open() as source:
+                for ref in group:
+                    document = read_document(ref, source, self._settings)
+                    if isinstance(document, Document):
+                        yield document
+                    else:
+                        self.drop(ref.key, document)
+                    number += 1
+                    if self._progress is not None:
+                        self._progress.advance(number)
+        if self._progress is not None:
+            self._progress.finish()
 
-    def _read_source(self, root: Path, name: str, source: Source) -> Iterator[Document]:
-        entries = source.entries()
-        self.inputs.append(CorpusInput(name, source.kind, source.commit, len(entries)))
+    def drop(self, key: str, reason: str) -> None:
+        """Count a file that is dropped."""
+        self.tally.drop(reason)
+        if self._on_drop is not None:
+            self._on_drop(key, str(reason))
+
+    def _open(self, root: Path) -> Source:
+        chosen = self._selection
+        if chosen.from_commits is not None:
+            return open_commits(root, chosen.from_commits, revision=chosen.revision)
+        return open_source(root, skip=chosen.skip, revision=chosen.revision)
+
+    def _list_source(self, root: Path, name: str, source: Source) -> Sequence[FileRef]:
+        entries, since = self._with_lines(root, source)
+        self.inputs.append(CorpusInput(name, source.kind, source.commit, len(entries), since))
         self.tally.see(len(entries))
-        patterns = (*_built_in_patterns(root), *_ignore_lines(source, entries), *self._exclude)
+        chosen = self._selection
+        patterns = (*_built_in_patterns(root), *_ignore_lines(source, entries), *chosen.exclude)
         excluded = compile_patterns(patterns)
+        included = compile_patterns(chosen.include) if chosen.include else None
+        attributes, licences = read_attributes(source, entries), read_licences(source, entries)
         wanted = []
         for entry in entries:
-            reason = path_reason(entry.path, excluded)
+            reason = path_reason(entry.path, excluded, attributes)
+            is_wanted = included is None or included.match_file(entry.path)
+            if not is_wanted and reason is not DropReason.BAD_FILE_NAME:
+                reason = DropReason.EXCLUDED
             if reason in (DropReason.BAD_FILE_NAME, DropReason.EXCLUDED):
-                self.tally.drop(reason)
+                self.drop(f"{name}/{entry.path}", reason)
             elif entry.reason or reason:
-                self.tally.drop(str(entry.reason or reason))
+                self.drop(f"{name}/{entry.path}", str(entry.reason or reason))
             else:
-                wanted.append(entry)
-        yield from self._read_entries(name, source, self._limited(name, wanted))
+                wanted.append(FileRef(name, entry, source.place, licences.of(entry.path)))
+        return self._limited(name, wanted)
 
-    def _limited(self, name: str, wanted: Sequence[SourceEntry]) -> Sequence[SourceEntry]:
+    def _with_lines(self, root: Path, source: Source) -> tuple[Sequence[SourceEntry], str | None]:
+        entries, since = source.entries(), self._selection.since
+        if since is None:
+            return entries, None
+        folder = existing_folder(root)
+        first = require_commit(folder, since)
+        added = lines_added_since(folder, first, require_commit(folder, source.commit or "HEAD"))
+        marked = [replace(entry, lines=added.get(entry.path)) for entry in entries]
+        return marked, first
+
+    def _limited(self, name: str, wanted: Sequence[FileRef]) -> Sequence[FileRef]:
         limit = self._settings.max_files
         if limit is None or len(wanted) <= limit:
             return wanted
         seed = self._settings.seed
-        ranked = sorted(wanted, key=lambda entry: stable_hash(seed, "file", name, entry.path))
-        self.tally.drop(DropReason.OVER_MAX_FILES, len(wanted) - limit)
-        return sorted(ranked[:limit], key=lambda entry: entry.path)
+        ranked = sorted(wanted, key=lambda ref: stable_hash(seed, "file", name, ref.entry.path))
+        for ref in ranked[limit:]:
+            self.drop(ref.key, DropReason.OVER_MAX_FILES)
+        return sorted(ranked[:limit], key=lambda ref: ref.entry.path)
 
-    def _read_entries(
-        self, name: str, source: Source, entries: Sequence[SourceEntry]
-    ) -> Iterator[Document]:
-        if self._progress is not None:
-            self._progress.start(f"reading {name}", len(entries))
-        for number, entry in enumerate(entries, start=1):
-            document = self._document(name, source, entry)
-            if isinstance(document, Document):
-                yield document
-            else:
-                self.tally.drop(document)
-            if self._progress is not None:
-                self._progress.advance(number)
-        if self._progress is not None:
-            self._progress.finish()
 
-    def _document(self, name: str, source: Source, entry: SourceEntry) -> Document | DropReason:
-        try:
-            if source.size_bytes(entry) > self._settings.max_file_bytes:
-                return DropReason.TOO_LARGE
-            content = source.read(entry)
-        except OSError:
-            return DropReason.UNREADABLE
-        text = decode(content)
-        if isinstance(text, DropReason):
-            return text
-        reason = text_reason(text, self._settings)
-        language = language_of(entry.path)
-        if reason is not None or language is None:
-            return reason or DropReason.UNKNOWN_LANGUAGE
-        return Document(name, entry.path, language.name, text, content_hash(text))
+def read_document(ref: FileRef, source: Source, settings: CorpusSettings) -> Document | DropReason:
+    """Return a file as a document, or why it is none.
+
+    Args:
+        ref: The file.
+        source: The opened place that its content is read from.
+        settings: Limits of the gates.
+    """
+    content = read_content(ref, source, settings)
+    return content if isinstance(content, DropReason) else make_document(ref, content, settings)
+
+
+def read_content(ref: FileRef, source: Source, settings: CorpusSettings) -> bytes | DropReason:
+    """Return a file's bytes, or why they are not read."""
+    try:
+        if source.size_bytes(ref.entry) > settings.max_file_bytes:
+            return DropReason.TOO_LARGE
+        return source.read(ref.entry)
+    except OSError:
+        return DropReason.UNREADABLE
+
+
+def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Document | DropReason:
+    """Return the document of a file's bytes, or the gate that drops it.
+
+    The answer depends on the bytes, the file's name, the licence of its folder and the settings
+    alone, so it can be kept. Secrets are replaced before anything else is made of the text.
+    """
+    found = decode(content)
+    if isinstance(found, DropReason):
+        return found
+    language = language_of(ref.entry.path, found)
+    if language is None:
+        return DropReason.UNKNOWN_LANGUAGE
+    clean = redact(found)
+    text = found if clean is None else clean.text
+    licence = tagged_licence(text) or ref.licence
+    reason = plain_reason(text, settings)
+    if reason is None and is_denied(licence, settings.denied_licences):
+        reason = DropReason.DENIED_LICENCE
+    if reason is not None or clean is None:
+        return reason or DropReason.SECRET
+    places = " ".join(f"{item.kind}:{item.start}-{item.end}" for item in clean.redactions)
+    return Document(
+        repo=ref.repo,
+        path=ref.entry.path,
+        language=language.name,
+        text=text,
+        content=content_hash(f"{text}\0{places}" if places else text),
+        licence=licence,
+        redactions=places,
+        flags="" if is_normalized("NFC", text) else "not_nfc",
+    )
 
 
 def read_texts(
@@ -172,7 +314,8 @@ def read_texts(
     Raises:
         SourceNotFoundError: A root is missing or is a repository that git cannot read.
     """
-    for document in DocumentReader(settings, exclude=exclude).read(roots):
+    reader = DocumentReader(settings, selection=Selection(exclude=tuple(exclude)))
+    for document in reader.read(roots):
         yield f"{document.repo}/{document.path}", document.text
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from fim.corpus.languages import language_of
+from fim.corpus.attributes import GENERATED, VENDORED
+from fim.corpus.languages import language_of, may_have_shebang
 from fim.corpus.reasons import DropReason
 from fim.corpus.secrets import find_secret, is_secret_file
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
     from fim.config import CorpusSettings
+    from fim.corpus.attributes import Attributes
 
 MIN_WORDS = 32
 _MAX_DIGIT_SHARE = 0.5
@@ -76,8 +78,19 @@ def compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
     return pathspec.GitIgnoreSpec.from_lines(patterns)
 
 
-def path_reason(path: str, excluded: GitIgnoreSpec) -> DropReason | None:
-    """Return why a file is dropped by its path alone, or None."""
+def path_reason(
+    path: str, excluded: GitIgnoreSpec, attributes: Attributes | None = None
+) -> DropReason | None:
+    """Return why a file is dropped by its path alone, or None.
+
+    Args:
+        path: Path in its root.
+        excluded: Patterns of files to leave out.
+        attributes: What the root's ``.gitattributes`` say; their word on vendored and generated
+            files stands above the built-in rules.
+    """
+    is_vendored = attributes.value(path, VENDORED) if attributes else None
+    is_generated = attributes.value(path, GENERATED) if attributes else None
     *folders, name = path.split("/")
     try:
         path.encode("utf-8")
@@ -85,7 +98,7 @@ def path_reason(path: str, excluded: GitIgnoreSpec) -> DropReason | None:
         return DropReason.BAD_FILE_NAME
     if excluded.match_file(path):
         return DropReason.EXCLUDED
-    if _VENDORED_FOLDERS.intersection(folders):
+    if _VENDORED_FOLDERS.intersection(folders) if is_vendored is None else is_vendored:
         return DropReason.VENDORED
     if _LOCK_FILES.match(name):
         return DropReason.LOCK_FILE
@@ -93,9 +106,10 @@ def path_reason(path: str, excluded: GitIgnoreSpec) -> DropReason | None:
         return DropReason.SECRET_FILE
     if _MINIFIED.search(name):
         return DropReason.MINIFIED
-    if _GENERATED_NAMES.search(name):
+    if _GENERATED_NAMES.search(name) if is_generated is None else is_generated:
         return DropReason.GENERATED
-    return None if language_of(path) else DropReason.UNKNOWN_LANGUAGE
+    is_known = language_of(path) is not None or may_have_shebang(path)
+    return None if is_known else DropReason.UNKNOWN_LANGUAGE
 
 
 def decode(content: bytes) -> str | DropReason:
@@ -111,7 +125,15 @@ def decode(content: bytes) -> str | DropReason:
 
 
 def text_reason(text: str, settings: CorpusSettings) -> DropReason | None:
-    """Return why a text is dropped, or None: first by its shape, then by what it says."""
+    """Return why a text is dropped, or None: by its shape, what it says, and any secret."""
+    reason = plain_reason(text, settings)
+    if reason is None and find_secret(text) is not None:
+        return DropReason.SECRET
+    return reason
+
+
+def plain_reason(text: str, settings: CorpusSettings) -> DropReason | None:
+    """Return why a text is dropped, secrets aside, or None: by its shape, then what it says."""
     return _shape_reason(text, settings) or _content_reason(text)
 
 
@@ -136,8 +158,6 @@ def _content_reason(text: str) -> DropReason | None:
         return DropReason.GENERATED
     if "<" in text and _CONTROL_TOKENS.search(text):
         return DropReason.CONTROL_TOKENS
-    if find_secret(text) is not None:
-        return DropReason.SECRET
     return None
 
 

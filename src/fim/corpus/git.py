@@ -46,6 +46,32 @@ def head_commit(root: Path) -> str | None:
     return answer.stdout.decode("ascii").strip() if answer.returncode == 0 else None
 
 
+def resolve_commit(root: Path, revision: str) -> str | None:
+    """Return the id of the commit that a revision names, or None where there is none."""
+    answer = _run(
+        root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+    )
+    found = answer.stdout.decode("ascii", "replace").split()
+    return found[-1] if answer.returncode == 0 and found else None
+
+
+def run_git(root: Path, *arguments: str) -> bytes:
+    """Return what a reading git command prints.
+
+    Raises:
+        SourceNotFoundError: git refuses.
+    """
+    answer = _run(root, *arguments)
+    if answer.returncode != 0:
+        raise SourceNotFoundError(
+            f"git {arguments[0]} fails in {root}: "
+            f"{answer.stderr.decode('utf-8', 'replace').strip()[:200]}; "
+            "the history that was asked for cannot be read",
+            hint=f"git -C {root} fsck; a shallow clone needs git fetch --unshallow",
+        )
+    return answer.stdout
+
+
 def inside_repository(root: Path) -> bool:
     """Tell whether git sees a repository, bare or not, at this folder or above it."""
     return _run(root, "rev-parse", "--git-dir").returncode == 0

@@ -6,24 +6,31 @@ import hashlib
 import json
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import OutputError, SourceNotFoundError
-from fim.types import FimExample
+from fim.types import ContextItem, FimExample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_VERSION = 1
-_SHARD_ROWS = 20_000
 _ROW_GROUP_ROWS = 512
+_ROW_GROUP_CHARS = 16_000_000
+_BATCH_ROWS = 64
+_LOCK_FILE = "building.lock"
+_FRESH = "new"
+_OLD = "old"
 _TEXT_COLUMNS = (
     "id",
     "document_id",
@@ -35,18 +42,33 @@ _TEXT_COLUMNS = (
     "suffix",
     "span_kind",
     "split",
+    "licence",
 )
+_OFFSET_COLUMNS = ("start", "end")
 
 
-def split_hash(examples: Sequence[FimExample]) -> str:
-    """Return the hash of a split's rows, in order, whatever file format holds them."""
+def row_hash(example: FimExample) -> bytes:
+    """Return the hash of a row's id and texts, 32 bytes."""
     digest = hashlib.sha256()
-    for example in examples:
-        for part in (example.id, example.prefix, example.middle, example.suffix):
-            content = part.encode("utf-8", "surrogatepass")
-            digest.update(len(content).to_bytes(8, "big"))
-            digest.update(content)
+    context = (item.text for item in example.context)
+    for part in (example.id, example.prefix, example.middle, example.suffix, *context):
+        content = part.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.digest()
+
+
+def hash_of_rows(row_hashes: Iterable[bytes]) -> str:
+    """Return the hash of a split from the hashes of its rows, in order."""
+    digest = hashlib.sha256()
+    for row in row_hashes:
+        digest.update(row)
     return digest.hexdigest()
+
+
+def split_hash(examples: Iterable[FimExample]) -> str:
+    """Return the hash of a split's rows, in order, whatever file format holds them."""
+    return hash_of_rows(map(row_hash, examples))
 
 
 def write_corpus(
@@ -56,24 +78,55 @@ def write_corpus(
     train: Sequence[FimExample],
     held_out: Sequence[FimExample],
 ) -> None:
-    """Write a built set to a folder, replacing an earlier built set there.
+    """Write a small built set to a folder, replacing an earlier built set there.
 
     Raises:
         OutputError: The folder holds something else, or cannot be written.
     """
-    require_writable(out)
-    try:
-        with _replacing(out) as folder:
-            for name, rows in ((TRAIN, train), (HELD_OUT, held_out)):
-                _write_split(folder / name, rows)
-            text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
-            (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{out} cannot be written ({error.strerror or error}), so the built set was not kept; "
-            "nothing half-written is left",
-            hint="free some space there, or give another folder with --out",
-        ) from error
+    with replacing_set(out) as work:
+        for name, rows in ((TRAIN, train), (HELD_OUT, held_out)):
+            write_shard(shard_path(work.fresh, name, 0), rows)
+        write_manifest(work.fresh, manifest)
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
+    """Write the manifest of a set, its last file."""
+    text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
+    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def shard_path(folder: Path, split: str, number: int) -> Path:
+    """Return the place of a shard; its folder is made."""
+    (folder / split).mkdir(exist_ok=True)
+    return folder / split / f"part-{number:05d}.parquet"
+
+
+def write_shard(path: Path, rows: Iterable[FimExample]) -> int:
+    """Write rows to one parquet file and return how many; few of them are in memory at a time."""
+    import pyarrow.parquet as pq
+
+    schema = example_schema()
+    num_rows = 0
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
+        for group in _row_groups(rows):
+            writer.write_table(_table(group, schema))
+            num_rows += len(group)
+        if num_rows == 0:
+            writer.write_table(_table((), schema))
+    return num_rows
+
+
+def _row_groups(rows: Iterable[FimExample]) -> Iterator[Sequence[FimExample]]:
+    group: list[FimExample] = []
+    room = _ROW_GROUP_CHARS
+    for row in rows:
+        group.append(row)
+        room -= len(row.prefix) + len(row.middle) + len(row.suffix)
+        if len(group) == _ROW_GROUP_ROWS or room <= 0:
+            yield group
+            group, room = [], _ROW_GROUP_CHARS
+    if group:
+        yield group
 
 
 def require_writable(out: Path) -> None:
@@ -92,39 +145,85 @@ def require_writable(out: Path) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class WorkFolder:
+    """A hidden folder beside the output, gone when the work ends, however it ends.
+
+    Args:
+        path: The folder itself, for what is needed while building.
+        fresh: Where the new set is written.
+    """
+
+    path: Path
+    fresh: Path
+
+
 @contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
+def replacing_set(out: Path) -> Iterator[WorkFolder]:
+    """Give a folder to write a set to, which takes the place of ``out`` only when all went well.
+
+    What a killed build left beside ``out`` is cleared away first, and a set that it had moved
+    aside comes back.
+
+    Raises:
+        OutputError: The place holds something else, or cannot be written.
+    """
+    require_writable(out)
+    try:
+        with _replacing(out) as work:
+            yield work
+    except OSError as error:
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}), so the built set was not kept; "
+            "nothing half-written is left",
+            hint="free some space there, or give another folder with --out",
+        ) from error
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[WorkFolder]:
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
+    _clear_abandoned(target)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    fresh, old = work / "new", work / "old"
+    lock = FileLock(work / _LOCK_FILE)
+    lock.acquire()
+    fresh, old = work / _FRESH, work / _OLD
     try:
         fresh.mkdir()
-        yield fresh
+        yield WorkFolder(work, fresh)
         if target.exists():
             target.replace(old)
         fresh.replace(target)
     finally:
         if old.exists() and not target.exists():
             old.replace(target)
+        lock.release()
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write_split(folder: Path, rows: Sequence[FimExample]) -> None:
-    import pyarrow.parquet as pq
-
-    folder.mkdir()
-    schema = example_schema()
-    for number, start in enumerate(range(0, max(len(rows), 1), _SHARD_ROWS)):
-        shard = rows[start : start + _SHARD_ROWS]
-        path = folder / f"part-{number:05d}.parquet"
-        with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
-            for first in range(0, max(len(shard), 1), _ROW_GROUP_ROWS):
-                writer.write_table(_table(shard[first : first + _ROW_GROUP_ROWS], schema))
+def _clear_abandoned(target: Path) -> None:
+    for folder in sorted(target.parent.glob(f".{target.name}.*")):
+        lock = folder / _LOCK_FILE
+        if not lock.is_file():
+            continue
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            if (folder / _OLD).exists() and not target.exists():
+                (folder / _OLD).replace(target)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_rows(folder: Path, split: str) -> tuple[FimExample, ...]:
-    """Return the rows of one side of a built set, in order.
+    """Return the rows of one side of a built set, in order, all in memory.
+
+    Raises:
+        SourceNotFoundError: The side has no readable parquet file.
+    """
+    return tuple(iterate_rows(folder, split))
+
+
+def iterate_rows(folder: Path, split: str) -> Iterator[FimExample]:
+    """Yield the rows of one side of a built set, in order.
 
     Raises:
         SourceNotFoundError: The side has no readable parquet file.
@@ -133,19 +232,24 @@ def read_rows(folder: Path, split: str) -> tuple[FimExample, ...]:
     import pyarrow.parquet as pq
 
     paths = sorted((folder / split).glob("*.parquet"))
+    if not paths:
+        raise SourceNotFoundError(
+            f"{folder / split} holds no parquet file, so it is no side of a built set",
+            hint=f"fim data build PATH... --out {folder}",
+        )
     try:
-        tables = [pq.read_table(path, columns=list(_TEXT_COLUMNS)) for path in paths]
+        for path in paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS, columns=[*_TEXT_COLUMNS, "context"]):
+                    for row in batch.to_pylist():
+                        items = row.pop("context") or ()
+                        context = tuple(ContextItem(**item) for item in items)
+                        yield FimExample(**row, context=context)
     except (OSError, pa.ArrowException) as error:
         raise SourceNotFoundError(
             f"{folder / split} cannot be read: {error}; a part of the set is missing",
             hint=f"fim data build PATH... --out {folder}",
         ) from error
-    if not tables:
-        raise SourceNotFoundError(
-            f"{folder / split} holds no parquet file, so it is no side of a built set",
-            hint=f"fim data build PATH... --out {folder}",
-        )
-    return tuple(FimExample(**row) for table in tables for row in table.to_pylist())
 
 
 def example_schema() -> pa.Schema:
@@ -154,7 +258,8 @@ def example_schema() -> pa.Schema:
 
     item = pa.struct([("text", pa.string()), ("path", pa.string()), ("score", pa.float64())])
     columns = [(name, pa.string()) for name in _TEXT_COLUMNS]
-    return pa.schema([*columns, ("context", pa.list_(item))])
+    offsets = [(name, pa.int64()) for name in _OFFSET_COLUMNS]
+    return pa.schema([*columns, *offsets, ("context", pa.list_(item))])
 
 
 def _table(rows: Sequence[FimExample], schema: pa.Schema) -> pa.Table:
@@ -163,6 +268,8 @@ def _table(rows: Sequence[FimExample], schema: pa.Schema) -> pa.Table:
     columns: dict[str, object] = {
         name: [getattr(row, name) for row in rows] for name in _TEXT_COLUMNS
     }
+    columns["start"] = [len(row.prefix) for row in rows]
+    columns["end"] = [len(row.prefix) + len(row.middle) for row in rows]
     columns["context"] = [
         [{"text": item.text, "path": item.path, "score": item.score} for item in row.context]
         for row in rows

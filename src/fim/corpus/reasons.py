@@ -40,7 +40,10 @@ class DropReason(StrEnum):
     MOSTLY_DIGITS = "mostly_digits"
     CONTROL_TOKENS = "control_tokens"
     SECRET = "secret"  # noqa: S105
+    DENIED_LICENCE = "denied_licence"
     EXACT_DUPLICATE = "exact_duplicate"
+    LIKE_HELD_OUT = "like_held_out"
+    PARSE_FAILURE = "parse_failure"
     NO_HOLES = "no_holes"
 
 
@@ -49,6 +52,7 @@ class HoleDropReason(StrEnum):
 
     DUPLICATE_HOLE = "duplicate_hole"
     MIDDLE_IN_TRAINING_TEXT = "middle_in_training_text"
+    NGRAM_IN_TRAINING_TEXT = "ngram_in_training_text"
     SAMPLED_OUT = "sampled_out"
 
 

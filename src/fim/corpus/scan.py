@@ -41,11 +41,15 @@ class SourceEntry:
         path: Path relative to the root, with forward slashes.
         reason: Why it can be no source file, when its kind alone tells.
         object_id: Git object id, empty for files on disk.
+        lines: Pairs of first and last line (from 1) that alone may hold holes; None allows all.
+        family: Files of one family are versions of each other and stand on one side.
     """
 
     path: str
     reason: DropReason | None = None
     object_id: str = ""
+    lines: tuple[tuple[int, int], ...] | None = None
+    family: str = ""
 
 
 class Source(Protocol):
@@ -59,6 +63,11 @@ class Source(Protocol):
     @property
     def commit(self) -> str | None:
         """Return the commit that is read, if any."""
+        ...
+
+    @property
+    def place(self) -> ContentPlace:
+        """Return where contents can be read again."""
         ...
 
     def entries(self) -> Sequence[SourceEntry]:
@@ -92,15 +101,44 @@ def stdlib_root() -> Path:
     return Path(sysconfig.get_paths()["stdlib"]).resolve()
 
 
-def open_source(root: Path, *, skip: Path | None = None) -> Source:
+def open_source(root: Path, *, skip: Path | None = None, revision: str | None = None) -> Source:
     """Return the way to read a root: its HEAD commit when git tracks files there, else the folder.
 
     Args:
         root: A folder, a repository (bare ones too), a folder inside a repository, or one file.
         skip: A folder that is never listed, such as the output.
+        revision: A commit, branch or tag to read in place of HEAD.
 
     Raises:
-        SourceNotFoundError: The root is missing, or is a repository that git cannot read.
+        SourceNotFoundError: The root is missing, is a repository that git cannot read, or has no
+            such commit.
+    """
+    folder = existing_folder(root)
+    if revision is not None:
+        commit = require_commit(folder, revision)
+        return GitSource(folder, commit, git.list_tree(folder, commit))
+    if folder.is_file():
+        return FolderSource(folder.parent, only=(folder.name,))
+    own_repository = (folder / ".git").exists()
+    if not git.git_available():
+        _require_no_repository(folder, own_repository)
+        return FolderSource(folder, skip=skip)
+    head = git.head_commit(folder)
+    if head is not None:
+        tree = git.list_tree(folder, head)
+        if tree or own_repository:
+            return GitSource(folder, head, tree)
+    elif own_repository:
+        _require_readable_repository(folder)
+        return FolderSource(folder, only=git.list_untracked_and_index(folder), skip=skip)
+    return FolderSource(folder, skip=skip)
+
+
+def existing_folder(root: Path) -> Path:
+    """Return a root's resolved path.
+
+    Raises:
+        SourceNotFoundError: The root is missing.
     """
     folder = root.expanduser()
     if not folder.exists():
@@ -108,22 +146,43 @@ def open_source(root: Path, *, skip: Path | None = None) -> Source:
             f"{root} does not exist, so there are no files to build from",
             hint="give a folder or a git repository that exists",
         )
-    folder = folder.resolve()
-    if folder.is_file():
-        return FolderSource(folder.parent, only=(folder.name,))
-    own_repository = (folder / ".git").exists()
-    if not git.git_available():
-        _require_no_repository(folder, own_repository)
-        return FolderSource(folder, skip=skip)
-    commit = git.head_commit(folder)
-    if commit is not None:
-        tree = git.list_tree(folder, commit)
-        if tree or own_repository:
-            return GitSource(folder, commit, tree)
-    elif own_repository:
-        _require_readable_repository(folder)
-        return FolderSource(folder, only=git.list_untracked_and_index(folder), skip=skip)
-    return FolderSource(folder, skip=skip)
+    return folder.resolve()
+
+
+def require_commit(folder: Path, revision: str) -> str:
+    """Return the id of a commit of the repository that holds a folder.
+
+    Raises:
+        SourceNotFoundError: The folder is in no repository, or the repository has no such commit.
+    """
+    is_repository = folder.is_dir() and git.git_available() and git.inside_repository(folder)
+    commit = git.resolve_commit(folder, revision) if is_repository else None
+    if commit is None:
+        why = "has no such commit" if is_repository else "is no git repository"
+        raise SourceNotFoundError(
+            f"{folder} cannot be read at {revision}: it {why}, so its state then is unknown",
+            hint=f"git -C {folder} log --oneline" if is_repository else "give a git repository",
+        )
+    return commit
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPlace:
+    """Where contents are read from, small enough to be handed to another process.
+
+    Args:
+        kind: ``git`` or ``folder``.
+        root: The folder.
+    """
+
+    kind: str
+    root: str
+
+    def open(self) -> Source:
+        """Return a source that reads contents and lists nothing."""
+        if self.kind == GitSource.kind:
+            return GitSource(Path(self.root), "", ())
+        return FolderSource(Path(self.root))
 
 
 def _require_no_repository(folder: Path, own_repository: bool) -> None:
@@ -155,6 +214,11 @@ class FolderSource:
         self._root = root
         self._only = only
         self._skip = str(skip.resolve()) if skip is not None else None
+
+    @property
+    def place(self) -> ContentPlace:
+        """Return where contents can be read again."""
+        return ContentPlace(self.kind, str(self._root))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -247,9 +311,15 @@ class GitSource:
     kind = "git"
 
     def __init__(self, root: Path, commit: str, tree: Sequence[git.TreeEntry]) -> None:
+        self._root = root
         self._tree = tree
         self._blobs = git.BlobReader(root)
         self.commit = commit
+
+    @property
+    def place(self) -> ContentPlace:
+        """Return where contents can be read again."""
+        return ContentPlace(self.kind, str(self._root))
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -35,6 +35,7 @@ _KINDS_PER_HOLE = 3
 _PROSE_SHARE = 0.15
 _INDENTED_CURSOR_SHARE = 0.75
 _AT_LINE_END_SHARE = 0.5
+_MID_WORD_SHARE = 0.35
 _MAX_LINES = 5
 _MIN_SYNTAX_CHARS = 4
 _NOTHING = " \t\r\n\f\v)]};,:\"'`"
@@ -105,15 +106,23 @@ class SpanSampler:
         tree: Its syntax, or None where no grammar is installed: then syntax's share goes to lines.
         seed: Anything that depends on the document's content alone keeps holes stable.
         max_middle_chars: Longest middle (characters).
+        forbidden: Pieces that no middle may touch (characters).
     """
 
     def __init__(
-        self, text: str, tree: SyntaxTree | None, *, seed: str, max_middle_chars: int
+        self,
+        text: str,
+        tree: SyntaxTree | None,
+        *,
+        seed: str,
+        max_middle_chars: int,
+        forbidden: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._text = text
         self._tree = tree
         self._lines = Lines(text)
         self._limit = max_middle_chars
+        self._forbidden = tuple(forbidden)
         self._draw = random.Random(seed).random
         self._body_start = self._end_of_header()
         self._choosers: Mapping[str, Callable[[int], Span | None]] = {
@@ -136,6 +145,28 @@ class SpanSampler:
             high = first + size * (number + 1) // num_holes
             span = self._hole_between(low, high)
             if span is not None:
+                found.setdefault((span.start, span.end), span)
+        return tuple(sorted(found.values(), key=lambda span: (span.start, span.end)))
+
+    def sample_within(self, lines: Sequence[tuple[int, int]], max_holes: int) -> tuple[Span, ...]:
+        """Return distinct holes inside some runs of lines, spread over the runs, in order.
+
+        Args:
+            lines: First and last line of each run, counted from 1.
+            max_holes: Most holes; at most one per 15 lines of a run, one per run at least.
+        """
+        runs = [
+            (self._lines.start(first - 1), self._lines.end(min(last, len(self._lines)) - 1), number)
+            for first, last in lines
+            if first <= len(self._lines)
+            for number in range(max(1, (last - first + 1) // LINES_PER_HOLE))
+        ]
+        num_holes = min(max_holes, len(runs))
+        found: dict[tuple[int, int], Span] = {}
+        for number in range(num_holes):
+            low, high, _ = runs[number * len(runs) // num_holes]
+            span = self._hole_between(low, high)
+            if span is not None and low <= span.start and span.end <= high:
                 found.setdefault((span.start, span.end), span)
         return tuple(sorted(found.values(), key=lambda span: (span.start, span.end)))
 
@@ -173,6 +204,8 @@ class SpanSampler:
 
     def _is_fair(self, span: Span) -> bool:
         middle = self._text[span.start : span.end]
+        if any(span.start <= end and start <= span.end for start, end in self._forbidden):
+            return False
         if span.kind == "empty":
             return not middle
         if len(middle) > self._limit or not middle.strip(_NOTHING):
@@ -205,7 +238,12 @@ class SpanSampler:
     def _line_end(self, position: int) -> Span | None:
         line = self._lines.number(position)
         start, end = self._lines.code_start(line) + 1, self._lines.end(line)
-        return Span(start + self._below(end - start), end, "line_end") if start < end else None
+        if start >= end:
+            return None
+        cut = start + self._below(end - start)
+        if self._draw() >= _MID_WORD_SHARE:
+            cut = self._word_start(cut)
+        return Span(cut, end, "line_end")
 
     def _whole_lines(self, position: int) -> Span | None:
         first = self._lines.number(position)
@@ -232,8 +270,18 @@ class SpanSampler:
 
     def _empty(self, position: int) -> Span | None:
         at_line_end = self._draw() < _AT_LINE_END_SHARE
-        place = self._lines.end(self._lines.number(position)) if at_line_end else position
+        line_end = self._lines.end(self._lines.number(position))
+        place = line_end if at_line_end else self._word_start(position)
         return Span(place, place, "empty")
+
+    def _word_start(self, position: int) -> int:
+        """Return the start of the word that a position lies inside of, else the position."""
+        text = self._text
+        if position >= len(text) or not _is_word(text[position]):
+            return position
+        while position > 0 and _is_word(text[position - 1]):
+            position -= 1
+        return position
 
     def _cursor(self, line: int) -> int:
         indented = self._draw() < _INDENTED_CURSOR_SHARE
@@ -269,7 +317,19 @@ def sample_spans(
     seed: str,
     max_holes: int,
     max_middle_chars: int,
+    lines: Sequence[tuple[int, int]] | None = None,
+    forbidden: Sequence[tuple[int, int]] = (),
 ) -> Sequence[Span]:
-    """Return the holes of a document in order; the same input gives the same holes."""
-    sampler = SpanSampler(text, tree, seed=seed, max_middle_chars=max_middle_chars)
-    return sampler.sample(max_holes)
+    """Return the holes of a document in order; the same input gives the same holes.
+
+    ``lines`` are first and last of the runs of lines, from 1, that alone may hold holes.
+    ``forbidden`` are pieces, in characters, that no middle may touch.
+    """
+    sampler = SpanSampler(
+        text, tree, seed=seed, max_middle_chars=max_middle_chars, forbidden=forbidden
+    )
+    return sampler.sample(max_holes) if lines is None else sampler.sample_within(lines, max_holes)
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -14,7 +14,7 @@ from fim.corpus.languages import Language, language_named
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tree_sitter import Node, Parser
+    from tree_sitter import Node, Parser, Query
 
 _MAX_CLIMB = 40
 _STATEMENT_ENDINGS = ("_statement", "_declaration", "_definition", "_item")
@@ -105,6 +105,7 @@ class Grammars:
 
     def __init__(self) -> None:
         self._parsers: dict[str, Parser | None] = {}
+        self._queries: dict[tuple[str, str], Query | None] = {}
 
     def parse(self, text: str, language: str) -> SyntaxTree | None:
         """Return the tree of a text, or None where its language has no grammar installed."""
@@ -113,6 +114,14 @@ class Grammars:
             return None
         content = text.encode("utf-8", "surrogatepass")
         return SyntaxTree(parser.parse(content).root_node, text, content)
+
+    def query(self, language: str, source: str) -> Query | None:
+        """Return a language's query, or None where it is empty or has no grammar installed."""
+        key = (language, source)
+        if key not in self._queries:
+            parser = self._parser(language) if source else None
+            self._queries[key] = None if parser is None else _compiled(parser, source)
+        return self._queries[key]
 
     def versions(self) -> Mapping[str, str]:
         """Return the version of each grammar used so far, ``lines`` where none is installed."""
@@ -144,12 +153,44 @@ def _load_parser(language: Language) -> Parser | None:
     return tree_sitter.Parser(tree_sitter.Language(getattr(module, language.entry)()))
 
 
+def _compiled(parser: Parser, source: str) -> Query | None:
+    from tree_sitter import Query
+
+    return None if parser.language is None else Query(parser.language, source)
+
+
 class SyntaxTree:
     """A parsed text whose nodes are asked for by character position."""
 
     def __init__(self, root: Node, text: str, content: bytes) -> None:
         self._root = root
         self._offsets = None if len(text) == len(content) else _byte_offsets(text)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the text has a part that its grammar does not accept."""
+        return self._root.has_error
+
+    @property
+    def root(self) -> Node:
+        """The node that spans the whole text."""
+        return self._root
+
+    def error_share(self) -> float:
+        """Return the share of the text that its grammar does not accept, 0 to 1."""
+        num_bytes = 0
+        pending = [self._root] if self._root.has_error else []
+        while pending:
+            node = pending.pop()
+            if node.is_error:
+                num_bytes += node.end_byte - node.start_byte
+            else:
+                pending += [child for child in node.children if child.has_error]
+        return num_bytes / max(self._root.end_byte, 1)
+
+    def characters(self, node: Node) -> tuple[int, int]:
+        """Return the characters where a node starts and ends."""
+        return self._char(node.start_byte), self._char(node.end_byte)
 
     def is_prose(self, position: int) -> bool:
         """Tell whether a character stands in a comment or a string."""

@@ -10,6 +10,7 @@ from fim.data.encode import (
     num_supervised,
     require_supervised,
 )
+from fim.data.histogram import LanguageHistogram, language_histograms
 from fim.data.inspect import InspectedSegment, Inspection, inspect_example
 from fim.data.languages import normalize_language
 from fim.data.load import (
@@ -19,9 +20,13 @@ from fim.data.load import (
     load_hub_examples,
     load_row,
 )
+from fim.data.mixture import MixedExample, MixedSet, Mixture, RowRole, mix_examples
+from fim.data.mixture_rows import encode_mixture
+from fim.data.page import inspection_page
 from fim.data.rows import RowProblem
 from fim.data.sources import available_splits
 from fim.data.split import near_duplicate_groups, split_examples
+from fim.data.starts import share_starts
 from fim.data.stats import DataStats, data_stats
 from fim.data.tokens import TokenizerView
 
@@ -31,21 +36,31 @@ __all__ = [
     "ExampleEncoder",
     "InspectedSegment",
     "Inspection",
+    "LanguageHistogram",
     "LoadedExamples",
     "LossOn",
+    "MixedExample",
+    "MixedSet",
+    "Mixture",
     "RowProblem",
+    "RowRole",
     "TokenizerView",
     "available_splits",
     "data_stats",
     "describe_problems",
     "encode_examples",
+    "encode_mixture",
     "inspect_example",
+    "inspection_page",
+    "language_histograms",
     "load_examples",
     "load_hub_examples",
     "load_row",
+    "mix_examples",
     "near_duplicate_groups",
     "normalize_language",
     "num_supervised",
     "require_supervised",
+    "share_starts",
     "split_examples",
 ]

@@ -36,9 +36,7 @@ def parse_context(value: object, *, middle: str) -> ParsedContext:
     """
     raw_items = list(_raw_items(value))
     usable = [item for item in map(_read_item, raw_items) if item is not None]
-    answer = middle.strip()
-    is_telling = len(answer) >= MIN_LEAKING_CHARS
-    kept = [item for item in usable if not (is_telling and answer in item.text)]
+    kept = [item for item in usable if not holds_middle(item.text, middle)]
     kept.sort(key=_relevance, reverse=True)
     return ParsedContext(
         items=tuple(kept),
@@ -46,6 +44,12 @@ def parse_context(value: object, *, middle: str) -> ParsedContext:
         num_unusable=len(raw_items) - len(usable),
         num_holding_middle=len(usable) - len(kept),
     )
+
+
+def holds_middle(text: str, middle: str) -> bool:
+    """Tell whether a text gives a middle of 20 characters or more away, outer white space aside."""
+    answer = middle.strip()
+    return len(answer) >= MIN_LEAKING_CHARS and answer in text
 
 
 def is_clean_text(text: str) -> bool:

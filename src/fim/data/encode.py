@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -29,7 +30,7 @@ from fim.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from fim.formats import ResolvedFormat
 
@@ -103,6 +104,12 @@ class ExampleEncoder:
         self.loss_on = loss_on
         self._budget = RowBudget(max_seq_length, middle_reserve_tokens, prefix_share)
         self._is_cut_exact = is_cut_exact
+
+    def with_format(self, resolved: ResolvedFormat) -> ExampleEncoder:
+        """Return an encoder of another format with the same tokenizer and budget."""
+        other = copy(self)
+        other.resolved = resolved
+        return other
 
     def prompt(self, example: FimExample, *, num_middle_tokens: int = 0) -> EncodedPrompt:
         """Return the ids to ask a model with; the example's middle is never looked at.
@@ -228,12 +235,32 @@ def encode_examples(
         EmptyDatasetError: No example is left.
         AllTokensMaskedError: A row has no trained token.
     """
+    return collect_rows(
+        map(encoder.try_encode, examples),
+        max_seq_length=encoder.max_seq_length,
+        round_trips=encoder.round_trips,
+        progress=progress,
+    )
+
+
+def collect_rows(
+    results: Iterable[EncodedExample | str],
+    *,
+    max_seq_length: int,
+    round_trips: Callable[[EncodedExample], bool],
+    progress: Progress | None = None,
+) -> EncodedSet:
+    """Collect rows, and count the reasons that stand in place of a row.
+
+    Raises:
+        EmptyDatasetError: There is no row.
+        AllTokensMaskedError: A row has no trained token.
+    """
     rows: list[EncodedExample] = []
     dropped: Counter[str] = Counter()
     num_seen = 0
-    for example in examples:
+    for row in results:
         num_seen += 1
-        row = encoder.try_encode(example)
         if isinstance(row, str):
             dropped[row] += 1
         else:
@@ -243,13 +270,13 @@ def encode_examples(
     report = DropReport(num_seen, len(rows), dict(dropped))
     if not rows:
         raise EmptyDatasetError(
-            f"none of {num_seen} examples fits into rows of {encoder.max_seq_length} tokens: "
+            f"none of {num_seen} examples fits into rows of {max_seq_length} tokens: "
             f"{dict(dropped) or 'there were none'}",
             hint="raise FIM_MODEL_MAX_SEQ_LENGTH, or take other data",
             context=report.as_json(),
         )
     require_supervised(rows)
-    num_lossy = sum(not encoder.round_trips(row) for row in rows)
+    num_lossy = sum(not round_trips(row) for row in rows)
     return EncodedSet(tuple(rows), report, num_not_round_trip=num_lossy)
 
 

@@ -62,7 +62,7 @@ def load_examples(path: Path, *, settings: DataSettings, split: str = "train") -
 
 
 def load_hub_examples(settings: DataSettings, *, token: str | None = None) -> LoadedExamples:
-    """Load the hub data set of the settings; streamed when ``max_examples`` bounds it.
+    """Load the hub data set of the settings; streamed when asked or bounded by ``max_examples``.
 
     Raises:
         MissingExtraError: The package ``datasets`` is not installed.
@@ -213,7 +213,7 @@ def _hub_rows(settings: DataSettings, token: str | None) -> Iterator[RawRow]:
         rows = datasets.load_dataset(
             settings.dataset_name,
             split=settings.dataset_split,
-            streaming=settings.max_examples is not None,
+            streaming=settings.streaming or settings.max_examples is not None,
             token=token,
         )
         for number, fields in enumerate(rows):

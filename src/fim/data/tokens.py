@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fim.errors import FormatUnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
+
+
+_SPACE_MARK = "\u2581"
 
 
 class TokenizerView:
@@ -19,7 +24,9 @@ class TokenizerView:
     Text is encoded by the same model, normaliser and pre-tokeniser, but without the added tokens
     and the post-processor: the literal text of a control token in source code stays plain text.
     (``split_special_tokens`` does not do that: many tokenizers list their sentinel tokens as not
-    special.) Decoding shows control tokens literally.
+    special.) Decoding shows control tokens literally. The space that SentencePiece puts before the
+    first word of a text is left out in both directions, since the pieces of a row are encoded
+    apart; a format whose family wants it there adds it.
 
     Args:
         tokenizer: A fast tokenizer of transformers.
@@ -38,11 +45,14 @@ class TokenizerView:
                 hint="use a base model with a tokenizer.json",
             )
         self._full = backend
-        self._text = _without_added_tokens(backend)
+        text_only = _without_added_tokens(backend)
+        self._has_leading_space = _adds_leading_space(text_only)
+        self._text = _without_leading_space(text_only) if self._has_leading_space else text_only
         self._control_ids = {
             added.content: token_id
             for token_id, added in backend.get_added_tokens_decoder().items()
         }
+        self._control_texts = {token_id: text for text, token_id in self._control_ids.items()}
 
     @property
     def control_ids(self) -> frozenset[int]:
@@ -59,7 +69,16 @@ class TokenizerView:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, control tokens included literally and spaces untouched."""
-        return self._full.decode(list(ids), skip_special_tokens=False)
+        if not self._has_leading_space:
+            return self._full.decode(list(ids), skip_special_tokens=False)
+        return "".join(self._decode_pieces(ids))
+
+    def _decode_pieces(self, ids: Sequence[int]) -> Iterator[str]:
+        for is_control, run in groupby(ids, self._control_texts.__contains__):
+            if is_control:
+                yield from (self._control_texts[token_id] for token_id in run)
+            else:
+                yield self._text.decode(list(run), skip_special_tokens=False)
 
 
 def _without_added_tokens(backend: Tokenizer) -> Tokenizer:
@@ -73,3 +92,32 @@ def _without_added_tokens(backend: Tokenizer) -> Tokenizer:
     if backend.decoder is not None:
         text_only.decoder = backend.decoder
     return text_only
+
+
+def _adds_leading_space(text_only: Tokenizer) -> bool:
+    tokens = text_only.encode("x", add_special_tokens=False).tokens
+    return bool(tokens) and tokens[0].startswith(_SPACE_MARK)
+
+
+def _without_leading_space(text_only: Tokenizer) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    state = json.loads(text_only.to_str())
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        state[part] = _without_space_steps(state[part])
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _without_space_steps(step: dict[str, object] | None) -> dict[str, object] | None:
+    if step is None:
+        return None
+    if step["type"] in ("Prepend", "Strip"):
+        return None
+    if step["type"] == "Metaspace":
+        return {**step, "prepend_scheme": "never"}
+    for name in ("normalizers", "pretokenizers", "decoders"):
+        inner = step.get(name)
+        if isinstance(inner, list):
+            kept = [each for each in map(_without_space_steps, inner) if each is not None]
+            return {**step, name: kept}
+    return step

@@ -97,5 +97,29 @@ HIGHER_IS_BETTER = {
     EXACT_MATCH: True,
     FIRST_LINE_MATCH: True,
     STOP_RATE: True,
+    "pass_at_1": True,
+    "pass_at_1_clean": True,
+    "suite_score": True,
+    "exact_match_clean": True,
+    "first_line_match_clean": True,
+    "edit_similarity_clean": True,
+    "prefix_match_chars": True,
+    "identifier_f1": True,
+    "parses": True,
+    "over_run_rate": False,
+    "suffix_overlap_rate": False,
 }
-BINARY = frozenset({EXACT_MATCH, FIRST_LINE_MATCH, STOP_RATE})
+BINARY = frozenset(
+    {
+        EXACT_MATCH,
+        FIRST_LINE_MATCH,
+        STOP_RATE,
+        "pass_at_1",
+        "pass_at_1_clean",
+        "exact_match_clean",
+        "first_line_match_clean",
+        "parses",
+        "over_run_rate",
+        "suffix_overlap_rate",
+    }
+)

@@ -42,6 +42,14 @@ class Sample:
         nll_sum: Negative log-likelihood of the gold middle in nats; None where not scored.
         nll_tokens: Tokens of the gold middle.
         nll_end: That of the end token; None where the format has none or it was not scored.
+        part: ``test``, ``train`` for a hole of training files, ``probe`` for a rewritten one.
+        path: File of the hole.
+        prefix: All text before the hole, where samples are kept for scoring again.
+        suffix: All text after the hole, likewise.
+        check: Prompt, test and entry point of an executable hole.
+        passed: Whether the program with the raw answer and with the cleaned one passed.
+        draws: Further answers, for pass@k.
+        draws_passed: Whether each of them passed.
     """
 
     item: str
@@ -62,6 +70,14 @@ class Sample:
     nll_sum: float | None = None
     nll_tokens: int = 0
     nll_end: float | None = None
+    part: str = "test"
+    path: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    check: Mapping[str, str] | None = None
+    passed: Mapping[str, bool] | None = None
+    draws: Sequence[str] = field(default_factory=list)
+    draws_passed: Sequence[bool] = field(default_factory=list)
 
     def as_json(self) -> dict[str, object]:
         """Return the sample as JSON-ready data."""

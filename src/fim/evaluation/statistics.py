@@ -26,6 +26,7 @@ DEFAULT_SEED = 3407
 CONFIDENCE = 0.95
 _CELLS_PER_CHUNK = 2_000_000
 _Z_95 = 1.959963984540054
+_Z_80 = 0.8416212335729143
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,3 +223,43 @@ def wilson(successes: int, total: int) -> Rate:
     centre = (rate + _Z_95**2 / (2 * total)) / scale
     spread = _Z_95 * math.sqrt(rate * (1 - rate) / total + _Z_95**2 / (4 * total**2)) / scale
     return Rate(rate, max(0.0, centre - spread), min(1.0, centre + spread))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for being looked at together, in the order given.
+
+    Source: Holm 1979.
+    """
+    order = sorted(range(len(ps)), key=lambda index: ps[index])
+    adjusted = [0.0] * len(ps)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def detectable_difference(items: int, discordant: float) -> float:
+    """Return the difference of two paired rates that is found with 80 % power at the 5 % level.
+
+    Source: Connor 1987, ``((z_a sqrt(d) + z_b sqrt(d - delta^2)) / delta)^2 = n`` solved for delta.
+
+    Args:
+        items: Pairs.
+        discordant: Share of pairs of which exactly one side is right.
+
+    Raises:
+        EvaluationError: There are no pairs, or the share is none.
+    """
+    if items < 1 or not 0 <= discordant <= 1:
+        raise EvaluationError(
+            f"{items} pairs with a discordant share of {discordant} have no detectable difference",
+            hint="count at least one pair",
+        )
+    low, high = 0.0, discordant
+    for _ in range(60):
+        delta = (low + high) / 2
+        spread = math.sqrt(max(discordant - delta**2, 0.0))
+        needed = ((_Z_95 * math.sqrt(discordant) + _Z_80 * spread) / delta) ** 2 if delta else 1e18
+        low, high = (low, delta) if needed <= items else (delta, high)
+    return high

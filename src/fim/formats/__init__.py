@@ -11,7 +11,7 @@ from fim.formats.base import (
     FormatSummary,
     ResolvedFormat,
 )
-from fim.formats.describe import FormatDescription, describe_format
+from fim.formats.describe import WORKED_EXAMPLE, FormatDescription, describe_format
 from fim.formats.record import FORMAT_FILE, FormatRecord, read_record, write_record
 from fim.formats.registry import (
     build_formats,
@@ -23,6 +23,7 @@ from fim.formats.registry import (
 
 __all__ = [
     "FORMAT_FILE",
+    "WORKED_EXAMPLE",
     "FimFormat",
     "FormatDescription",
     "FormatRecord",

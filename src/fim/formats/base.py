@@ -29,7 +29,7 @@ class FimFormat(Protocol):
 
     @property
     def order(self) -> str:
-        """Order of the parts: ``psm``, ``chat`` or ``l2r``."""
+        """Order of the parts: ``psm``, ``spm``, ``spm2``, ``codestral``, ``chat`` or ``l2r``."""
         ...
 
     @property
@@ -58,8 +58,8 @@ class FimFormat(Protocol):
         ...
 
     @property
-    def control_tokens(self) -> Mapping[str, int]:
-        """Every control token in use with the id that it must have."""
+    def control_tokens(self) -> Mapping[str, int | None]:
+        """Every control token in use with the id that it must have; None where any id will do."""
         ...
 
     def render(self, example: FimExample, *, with_middle: bool = True) -> tuple[Segment, ...]:
@@ -137,7 +137,7 @@ def answer(example: FimExample, end_token: str) -> tuple[Segment, Segment]:
     )
 
 
-def select_ids(ids: Mapping[str, int], *tokens: str) -> dict[str, int]:
+def select_ids(ids: Mapping[str, int | None], *tokens: str) -> dict[str, int | None]:
     """Return the expected ids of some tokens, each once, in the order given."""
     return {token: ids[token] for token in tokens}
 

@@ -62,7 +62,7 @@ class ChatMlFormat:
         return unique(self.tokens.turn_end, self.tokens.document_end)
 
     @property
-    def control_tokens(self) -> Mapping[str, int]:
+    def control_tokens(self) -> Mapping[str, int | None]:
         """Every control token in use with the id that it must have."""
         think = self.tokens.think or ()
         return select_ids(self.tokens.ids, self.tokens.turn_start, *self.stop_tokens, *think)

@@ -7,6 +7,7 @@ at start-up and never a silently broken prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -52,22 +53,51 @@ SMOLLM2_TOKEN_IDS: Mapping[str, int] = MappingProxyType(
 )
 
 
+class ContextStyle(StrEnum):
+    """How a family shows other files; see ``fim.formats.surroundings``."""
+
+    SEPARATED = "separated"
+    PATH_IN_HOLE = "path in hole"
+    JOINED = "joined"
+    HASH_HEADER = "hash header"
+    PLUS_HEADER = "plus header"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class SentinelTokens:
     """Which control token plays which part in a sentinel format of one family.
 
-    ``other_stops`` end a generation besides ``end``; none of them is trained as an answer's end.
+    Args:
+        family: Name of the family.
+        prefix: Token before the prefix.
+        suffix: Token before the suffix.
+        middle: Token after which the middle follows; None for a family that has none.
+        file_separator: Token between files; None for a family that has none.
+        end: Token that is trained as the end of the middle.
+        pad: Token that fills batches.
+        other_stops: Tokens that end a generation besides ``end``; none of them is ever trained.
+        ids: Every token with its id; None where any id will do.
+        bos: Token that every prompt of the family begins with; None for a family without one.
+        repo_name: Token before the name of the repository.
+        context: How other files are shown.
+        begins_with_space: The family's own tokenizer puts a space before the text that follows the
+            prefix token, as SentencePiece does with the first word of a text.
     """
 
     family: str
     prefix: str
     suffix: str
-    middle: str
-    file_separator: str
+    middle: str | None
+    file_separator: str | None
     end: str
     pad: str
     other_stops: tuple[str, ...]
-    ids: Mapping[str, int]
+    ids: Mapping[str, int | None]
+    bos: str | None = None
+    repo_name: str | None = None
+    context: ContextStyle = ContextStyle.SEPARATED
+    begins_with_space: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +118,17 @@ class ChatTokens:
 
 @dataclass(frozen=True, slots=True)
 class PlainTokens:
-    """Control tokens of plain left-to-right text in one family."""
+    """Control tokens of plain left-to-right text in one family.
+
+    ``bos`` begins every prompt; without one, only an empty prompt begins with ``document_end``.
+    """
 
     family: str
     document_end: str
     other_stops: tuple[str, ...]
     pad: str
-    ids: Mapping[str, int]
+    ids: Mapping[str, int | None]
+    bos: str | None = None
 
 
 QWEN_SENTINELS = SentinelTokens(
@@ -115,6 +149,7 @@ QWEN_SENTINELS = SentinelTokens(
         "<|file_sep|>",
     ),
     ids=QWEN_TOKEN_IDS,
+    repo_name="<|repo_name|>",
 )
 
 SMOLLM2_SENTINELS = SentinelTokens(
@@ -128,8 +163,6 @@ SMOLLM2_SENTINELS = SentinelTokens(
     other_stops=("<|im_end|>", "<repo_name>", "<reponame>", "<filename>", "<file_sep>"),
     ids=SMOLLM2_TOKEN_IDS,
 )
-
-SENTINEL_FAMILIES: tuple[SentinelTokens, ...] = (QWEN_SENTINELS, SMOLLM2_SENTINELS)
 
 CHAT_FAMILIES: tuple[ChatTokens, ...] = (
     ChatTokens(

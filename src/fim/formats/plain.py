@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class LeftToRightFormat:
     """The prefix alone, then the middle: no suffix, no context, no path.
 
-    It is the baseline that an untrained model is measured in. An empty prefix is rendered as the
-    token that separates documents, since a model cannot be asked with nothing.
+    It is the baseline that an untrained model is measured in, and the layout of plain code rows. In
+    a family whose prompts begin with a token of their own, that token comes first. Elsewhere an
+    empty prefix is rendered as the token that separates documents, since a model cannot be asked
+    with nothing.
     """
 
     tokens: PlainTokens
@@ -49,13 +51,15 @@ class LeftToRightFormat:
         return unique(self.tokens.document_end, *self.tokens.other_stops)
 
     @property
-    def control_tokens(self) -> Mapping[str, int]:
+    def control_tokens(self) -> Mapping[str, int | None]:
         """Every control token in use with the id that it must have."""
-        return select_ids(self.tokens.ids, *self.stop_tokens, self.tokens.pad)
+        opening = () if self.tokens.bos is None else (self.tokens.bos,)
+        return select_ids(self.tokens.ids, *self.stop_tokens, self.tokens.pad, *opening)
 
     def render(self, example: FimExample, *, with_middle: bool = True) -> tuple[Segment, ...]:
         """Return the prompt's segments, then the trained middle and end when asked for."""
-        opening = control(self.tokens.document_end)
+        opening = control(self.tokens.bos or self.tokens.document_end)
         prefix = Segment(SegmentKind.PREFIX, example.prefix)
-        prompt = (prefix,) if example.prefix else (opening,)
+        is_opened = self.tokens.bos is not None or not example.prefix
+        prompt = (*((opening,) if is_opened else ()), *((prefix,) if example.prefix else ()))
         return prompt + answer(example, self.end_token) if with_middle else prompt

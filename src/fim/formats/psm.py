@@ -1,102 +1,104 @@
-"""Sentinel formats that put the prefix first: classic and anchored PSM."""
+"""Sentinel formats that put the prefix first: classic and anchored, alone or in a repository."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fim.formats.base import UNKNOWN_PATH, answer, control, scaffold, select_ids, unique
-from fim.types import ContextItem, FimExample, Segment, SegmentKind
+from fim.formats.base import control, scaffold
+from fim.formats.sentinel import SentinelFormat
+from fim.formats.surroundings import file_block, surround
+from fim.types import FimExample, Segment, SegmentKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from fim.formats.families import SentinelTokens
+__all__ = ["InfillFormat", "PsmFormat", "RepoFormat", "file_block", "split_at_anchor"]
+
+INFILL_PROJECT = "myproject"
+INFILL_FILE = "filename"
+INFILL_UNNAMED = "tmp"
 
 
 @dataclass(frozen=True, slots=True)
-class PsmFormat:
+class PsmFormat(SentinelFormat):
     """Prefix, suffix, middle between sentinel tokens.
 
     Classic: ``[PRE] prefix [SUF] suffix [MID]`` and then the middle. Anchored (``anchor_lines``
     above 0): ``[PRE] head [SUF] suffix [MID] tail`` and then the middle, where the tail is the
     cursor's line up to the cursor and the ``anchor_lines`` lines above it; the tail is given, never
-    trained. Context items stand in front, each as ``[FILE] path⏎text``, followed by the current
-    file's ``[FILE] path⏎``.
+    trained. Context items stand in front, in the way of the family; for Qwen each as
+    ``[FILE] path⏎text``, followed by the current file's ``[FILE] path⏎``.
 
     Source:
-        QwenLM/Qwen2.5-Coder README, "File-level" and "Repository-level" code completion.
+        QwenLM/Qwen2.5-Coder README, "File-level" and "Repository-level" code completion; the
+        context of other families as in ``fim.formats.surroundings``.
     """
 
-    tokens: SentinelTokens
-    anchor_lines: int = 0
     name: str = "psm"
-    version: int = 1
-    order: str = "psm"
 
-    @property
-    def family(self) -> str:
-        """Model family whose sentinel tokens are used."""
-        return self.tokens.family
+    def _prompt(self, example: FimExample) -> Iterator[Segment]:
+        around = surround(self.tokens, example)
+        yield from around.before
+        yield from self._hole(example, around.inside)
 
-    @property
-    def end_token(self) -> str:
-        """Token that is trained as the end of the middle."""
-        return self.tokens.end
-
-    @property
-    def pad_token(self) -> str:
-        """Token that fills batches."""
-        return self.tokens.pad
-
-    @property
-    def stop_tokens(self) -> tuple[str, ...]:
-        """Tokens that end a generation, the end token first."""
-        return unique(self.tokens.end, *self.tokens.other_stops)
-
-    @property
-    def control_tokens(self) -> Mapping[str, int]:
-        """Every control token in use with the id that it must have."""
-        tokens = self.tokens
-        return select_ids(
-            tokens.ids,
-            tokens.prefix,
-            tokens.suffix,
-            tokens.middle,
-            tokens.file_separator,
-            tokens.pad,
-            *self.stop_tokens,
-        )
-
-    def render(self, example: FimExample, *, with_middle: bool = True) -> tuple[Segment, ...]:
-        """Return the prompt's segments, then the trained middle and end when asked for."""
-        prompt = (*self._context(example), *self._hole(example))
-        return prompt + answer(example, self.end_token) if with_middle else prompt
-
-    def _context(self, example: FimExample) -> Iterator[Segment]:
-        if not example.context:
-            return
-        for item in example.context:
-            yield control(self.tokens.file_separator)
-            yield Segment(SegmentKind.CONTEXT, file_block(item))
-        yield control(self.tokens.file_separator)
-        yield scaffold(f"{example.path or UNKNOWN_PATH}\n")
-
-    def _hole(self, example: FimExample) -> Iterator[Segment]:
+    def _hole(self, example: FimExample, inside: tuple[Segment, ...] = ()) -> Iterator[Segment]:
         head, tail = split_at_anchor(example.prefix, self.anchor_lines)
         yield control(self.tokens.prefix)
-        yield Segment(SegmentKind.PREFIX, head)
+        yield from self._spaced(*inside, Segment(SegmentKind.PREFIX, head))
         yield control(self.tokens.suffix)
         yield Segment(SegmentKind.SUFFIX, example.suffix)
-        yield control(self.tokens.middle)
+        yield from self._middle_token()
         if self.anchor_lines:
             yield Segment(SegmentKind.ANCHOR, tail)
 
 
-def file_block(item: ContextItem) -> str:
-    """Return a context item as its path and its text, ending in a newline."""
-    text = item.text if item.text.endswith("\n") else f"{item.text}\n"
-    return f"{item.path or UNKNOWN_PATH}\n{text}"
+@dataclass(frozen=True, slots=True)
+class RepoFormat(PsmFormat):
+    """The repository layout: always with the repository's name and the file's path.
+
+    ``[REPO] name⏎``, each context item as ``[FILE] path⏎text``, then ``[FILE] path⏎`` and the hole
+    of ``psm``.
+
+    Source:
+        QwenLM/Qwen2.5-Coder README, "Repository-level code completion", without its stray space
+        after the path.
+    """
+
+    name: str = "repo"
+
+    def _prompt(self, example: FimExample) -> Iterator[Segment]:
+        around = surround(self.tokens, example, is_always_headed=True)
+        yield from around.before
+        yield from self._hole(example, around.inside)
+
+
+@dataclass(frozen=True, slots=True)
+class InfillFormat(PsmFormat):
+    r"""The prompt that llama.cpp's server builds from a request to ``/infill``.
+
+    ``[REPO] myproject⏎``, each chunk as ``[FILE] name⏎`` and its text as it is, then
+    ``[FILE] filename⏎`` (literally: the server does not know the file) and the hole of ``psm``.
+    The server's own cuts depend on its batch and context size and are not imitated. With anchor
+    lines the prompt is no longer the one of ``/infill``: send it to ``/completion``.
+
+    Source:
+        ggml-org/llama.cpp, ``format_infill`` in ``tools/server``.
+    """
+
+    name: str = "infill"
+
+    def _prompt(self, example: FimExample) -> Iterator[Segment]:
+        separator = str(self.tokens.file_separator)
+        yield control(str(self.tokens.repo_name))
+        yield scaffold(f"{INFILL_PROJECT}\n")
+        for item in example.context:
+            yield control(separator)
+            yield scaffold(f"{item.path or INFILL_UNNAMED}\n")
+            yield Segment(SegmentKind.CONTEXT, item.text)
+        yield control(separator)
+        yield scaffold(f"{INFILL_FILE}\n")
+        yield from self._hole(example)
 
 
 def split_at_anchor(prefix: str, anchor_lines: int) -> tuple[str, str]:

@@ -14,12 +14,24 @@ from fim.errors import (
 )
 from fim.formats.base import FimFormat, FormatSummary, ResolvedFormat
 from fim.formats.chat import ChatMlFormat
-from fim.formats.families import CHAT_FAMILIES, PLAIN_FAMILIES, SENTINEL_FAMILIES
+from fim.formats.chat_native import ChatMlNativeFormat
+from fim.formats.families import CHAT_FAMILIES, QWEN_SENTINELS
 from fim.formats.plain import LeftToRightFormat
-from fim.formats.psm import PsmFormat
+from fim.formats.psm import InfillFormat, PsmFormat, RepoFormat
+from fim.formats.sentinel_families import (
+    ADDED_FAMILY,
+    ALL_PLAIN_FAMILIES,
+    CODESTRAL_FAMILIES,
+    INFILL_FAMILIES,
+    PSM_FAMILIES,
+    REPO_FAMILIES,
+    SPM2_FAMILIES,
+    SPM_FAMILIES,
+)
+from fim.formats.spm import CodestralFormat, Spm2Format, SpmFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fim.formats.record import FormatRecord
     from fim.types import Vocabulary
@@ -39,21 +51,60 @@ def _build_chatml(_anchor_lines: int) -> tuple[FimFormat, ...]:
     return tuple(ChatMlFormat(tokens) for tokens in CHAT_FAMILIES)
 
 
+def _build_chatml_native(anchor_lines: int) -> tuple[FimFormat, ...]:
+    return (ChatMlNativeFormat(QWEN_SENTINELS, CHAT_FAMILIES[0], anchor_lines),)
+
+
 def _build_psm(anchor_lines: int) -> tuple[FimFormat, ...]:
-    return tuple(PsmFormat(tokens, anchor_lines) for tokens in SENTINEL_FAMILIES)
+    return tuple(PsmFormat(tokens, anchor_lines) for tokens in PSM_FAMILIES)
+
+
+def _build_repo(anchor_lines: int) -> tuple[FimFormat, ...]:
+    return tuple(RepoFormat(tokens, anchor_lines) for tokens in REPO_FAMILIES)
+
+
+def _build_infill(anchor_lines: int) -> tuple[FimFormat, ...]:
+    return tuple(InfillFormat(tokens, anchor_lines) for tokens in INFILL_FAMILIES)
+
+
+def _build_spm(_anchor_lines: int) -> tuple[FimFormat, ...]:
+    return tuple(SpmFormat(tokens) for tokens in SPM_FAMILIES)
+
+
+def _build_spm2(_anchor_lines: int) -> tuple[FimFormat, ...]:
+    return tuple(Spm2Format(tokens) for tokens in SPM2_FAMILIES)
+
+
+def _build_codestral(_anchor_lines: int) -> tuple[FimFormat, ...]:
+    return tuple(CodestralFormat(tokens) for tokens in CODESTRAL_FAMILIES)
 
 
 def _build_left_to_right(_anchor_lines: int) -> tuple[FimFormat, ...]:
-    return tuple(LeftToRightFormat(tokens) for tokens in PLAIN_FAMILIES)
+    return tuple(LeftToRightFormat(tokens) for tokens in ALL_PLAIN_FAMILIES)
 
 
 FORMATS: tuple[FormatEntry, ...] = (
     FormatEntry("chatml", "a chat question with the hole in a fence", _build_chatml),
     FormatEntry(
+        "chatml-native",
+        "sentinel tokens inside a chat turn, as Qwen3-Coder documents it",
+        _build_chatml_native,
+        can_anchor=True,
+    ),
+    FormatEntry(
         "psm", "prefix, suffix, middle between sentinel tokens", _build_psm, can_anchor=True
     ),
+    FormatEntry("spm", "plain SPM: suffix, prefix, middle token", _build_spm),
+    FormatEntry("spm2", "joint SPM: both sentinels first, the prefix last", _build_spm2),
+    FormatEntry("codestral", "Codestral's SPM: suffix, prefix, no middle token", _build_codestral),
+    FormatEntry(
+        "repo", "psm under the repository's name and the file's path", _build_repo, can_anchor=True
+    ),
+    FormatEntry("infill", "what llama.cpp's /infill sends", _build_infill, can_anchor=True),
     FormatEntry("left-to-right", "the prefix alone, a baseline", _build_left_to_right),
 )
+
+SHOWN_REASONS = 3
 
 
 def format_names() -> tuple[str, ...]:
@@ -93,8 +144,17 @@ def build_formats(name: str, *, anchor_lines: int = 0) -> tuple[FimFormat, ...]:
     return entry.build(anchor_lines)
 
 
-def resolve_format(name: str, vocabulary: Vocabulary, *, anchor_lines: int = 0) -> ResolvedFormat:
+def resolve_format(
+    name: str, vocabulary: Vocabulary, *, anchor_lines: int = 0, is_extended: bool = False
+) -> ResolvedFormat:
     """Bind a format to a tokenizer, in the first family whose control tokens are all there.
+
+    Args:
+        name: Name in the registry.
+        vocabulary: The tokenizer.
+        anchor_lines: Lines above the cursor's line that stand last in the prompt.
+        is_extended: The tokenizer was given the control tokens that it lacked (``add_tokens``), so
+            they may stand under any id.
 
     Raises:
         UnknownFormatError: The registry does not hold the name.
@@ -103,18 +163,27 @@ def resolve_format(name: str, vocabulary: Vocabulary, *, anchor_lines: int = 0) 
             with the expected ids.
     """
     variants = build_formats(name, anchor_lines=anchor_lines)
-    reasons: dict[str, str] = {}
+    problems: dict[str, tuple[str, ...]] = {}
+    missing_share: dict[str, float] = {}
     for variant in variants:
-        problem = _find_problem(variant, vocabulary)
-        if not problem:
-            return _bind(variant)
-        reasons[variant.family] = problem
-    told = "; ".join(f"as {family}: {problem}" for family, problem in reasons.items())
+        if variant.family == ADDED_FAMILY and not is_extended:
+            continue
+        found = tuple(_find_problems(variant, vocabulary))
+        if not found:
+            return _bind(variant, vocabulary)
+        problems[variant.family] = found
+        missing_share[variant.family] = len(found) / len(variant.control_tokens)
+    closest = sorted(problems, key=lambda family: missing_share[family])
+    told = "; ".join(f"as {family}: {problems[family][0]}" for family in closest[:SHOWN_REASONS])
+    more = f"; and {len(closest) - SHOWN_REASONS} more" if len(closest) > SHOWN_REASONS else ""
     raise FormatUnsupportedError(
-        f"the tokenizer cannot speak the format {name!r} ({told}); a prompt with other ids would "
-        "train or ask the model in a language it does not know",
+        f"the tokenizer cannot speak the format {name!r} ({told}{more}); a prompt with other ids "
+        "would train or ask the model in a language it does not know",
         hint=_suggest(name, vocabulary),
-        context={"format": name, "reasons": reasons},
+        context={
+            "format": name,
+            "reasons": {family: list(found) for family, found in problems.items()},
+        },
     )
 
 
@@ -136,14 +205,14 @@ def resolve_record(record: FormatRecord, vocabulary: Vocabulary) -> ResolvedForm
             hint=hint,
         ) from error
     variant = next((each for each in variants if each.family == record.family), None)
-    problem = _find_problem(variant, vocabulary) if variant else "its family is not known here"
+    problem = _first_problem(variant, vocabulary) if variant else "its family is not known here"
     if variant is None or problem:
         raise AdapterMismatchError(
             f"the adapter was trained with the format {label}, which does not fit this base "
             f"model: {problem}",
             hint=hint,
         )
-    resolved = _bind(variant)
+    resolved = _bind(variant, vocabulary)
     if resolved.fingerprint != record.fingerprint:
         raise AdapterMismatchError(
             f"the adapter was trained with the format {label} and fingerprint "
@@ -167,18 +236,22 @@ def _find(name: str) -> FormatEntry:
     )
 
 
-def _find_problem(variant: FimFormat, vocabulary: Vocabulary) -> str:
+def _find_problems(variant: FimFormat, vocabulary: Vocabulary) -> Iterator[str]:
     for token, expected in variant.control_tokens.items():
         found = vocabulary.control_token_id(token)
         if found is None:
-            return f"it has no single token {token}"
-        if found != expected:
-            return f"its {token} has id {found} instead of {expected}"
-    return ""
+            yield f"it has no single token {token}"
+        elif expected is not None and found != expected:
+            yield f"its {token} has id {found} instead of {expected}"
 
 
-def _bind(variant: FimFormat) -> ResolvedFormat:
-    token_ids = dict(variant.control_tokens)
+def _first_problem(variant: FimFormat, vocabulary: Vocabulary) -> str:
+    return next(_find_problems(variant, vocabulary), "")
+
+
+def _bind(variant: FimFormat, vocabulary: Vocabulary) -> ResolvedFormat:
+    found = {token: vocabulary.control_token_id(token) for token in variant.control_tokens}
+    token_ids = {token: token_id for token, token_id in found.items() if token_id is not None}
     return ResolvedFormat(
         format=variant,
         token_ids=token_ids,
@@ -193,7 +266,10 @@ def _suggest(name: str, vocabulary: Vocabulary) -> str:
         entry.name
         for entry in FORMATS
         if entry.name != name
-        and any(not _find_problem(variant, vocabulary) for variant in entry.build(0))
+        and any(
+            variant.family != ADDED_FAMILY and not _first_problem(variant, vocabulary)
+            for variant in entry.build(0)
+        )
     ]
     if able:
         return f"formats that work with this tokenizer: {', '.join(able)}"

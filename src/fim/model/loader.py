@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fim.model import transformers_backend, unsloth_backend
-from fim.model.adapter import attach_adapter
+from fim.model.adapter import attach_adapter, merge_adapter
 from fim.model.embedded import ensure_embedded_model
+from fim.model.extension import extend_embeddings, extend_tokenizer
 from fim.model.hardware import Hardware, choose_dtype, detect_hardware, require_packages
 from fim.model.loaded import LoadedModel
 from fim.model.prepared import prepare_tokenizer, prepare_weights
@@ -97,13 +98,19 @@ class ModelLoader:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer alone; a folder that holds nothing else will do.
 
+        With ``model.add_tokens`` it gets the fill-in-the-middle tokens that it lacks.
+
         Raises:
             MissingExtraError: transformers is not installed.
             ModelNotFoundError: The model or its tokenizer cannot be found.
             EmbeddedModelError: The embedded model cannot be had.
         """
         require_packages("transformers")
-        return transformers_backend.load_tokenizer(self._tokenizer_source(), token=self._token)
+        source = self._tokenizer_source()
+        tokenizer = transformers_backend.load_tokenizer(source, token=self._token)
+        if self._model.add_tokens:
+            extend_tokenizer(tokenizer)
+        return tokenizer
 
     def load(self) -> LoadedModel:
         """Load the base model and its tokenizer.
@@ -116,6 +123,7 @@ class ModelLoader:
             ModelError: The files are no causal language model.
             NotEnoughMemoryError: The model does not fit the memory.
             EmbeddedModelError: The embedded model cannot be had.
+            ConflictingSettingsError: Tokens are to be added, which the backend cannot.
         """
         self.check(is_training=False)
         hardware, backend = self.hardware, self.backend
@@ -136,15 +144,20 @@ class ModelLoader:
                 device=hardware.accelerator,
                 token=self._token,
             )
+        tokenizer = transformers_backend.load_tokenizer(source, token=self._token)
+        added_ids = extend_tokenizer(tokenizer) if self._model.add_tokens else ()
+        if added_ids:
+            extend_embeddings(model, added_ids, seed=self._seed)
         return LoadedModel(
             model=model,
-            tokenizer=transformers_backend.load_tokenizer(source, token=self._token),
+            tokenizer=tokenizer,
             backend=backend,
             dtype=dtype.name,
             device=str(model.device),
             name=source.name,
             revision=source.revision,
             is_quantised=self._model.load_in_4bit,
+            added_token_ids=added_ids,
         )
 
     def for_training(
@@ -155,7 +168,8 @@ class ModelLoader:
         Args:
             loaded: What :meth:`load` returned.
             control_token_ids: The format's control tokens, trained with
-                ``lora.train_control_tokens``.
+                ``lora.train_control_tokens``. Tokens that were added to the base are always
+                trained.
 
         Raises:
             ConflictingSettingsError: Control tokens shall be trained and cannot be.
@@ -172,6 +186,7 @@ class ModelLoader:
                 self._lora,
                 is_quantised=loaded.is_quantised,
                 control_token_ids=control_token_ids,
+                added_token_ids=loaded.added_token_ids,
                 seed=self._seed,
             )
         return replace(loaded, model=model)
@@ -186,8 +201,7 @@ class ModelLoader:
         adapted = attach_adapter(loaded, adapter_dir)
         if loaded.backend == "unsloth":
             return replace(adapted, model=unsloth_backend.for_inference(adapted.model))
-        adapted.model.eval()  # type: ignore[no-untyped-call]
-        return adapted
+        return merge_adapter(adapted)
 
     def _source(self, dtype: str) -> ModelSource:
         """Find the model, fetching and preparing the embedded one."""

@@ -11,6 +11,7 @@ from fim.errors import (
     ModelNotFoundError,
     NotEnoughMemoryError,
 )
+from fim.model.extension import has_own_head, head_of
 from fim.model.hardware import torch_dtype
 from fim.model.quiet import quiet_loading
 
@@ -148,6 +149,7 @@ def attach_lora(
     *,
     is_quantised: bool,
     control_token_ids: Sequence[int] = (),
+    added_token_ids: Sequence[int] = (),
     seed: int = 3407,
 ) -> PreTrainedModel:
     """Freeze a model and put trainable LoRA matrices, in float32, on its projections.
@@ -157,6 +159,8 @@ def attach_lora(
         lora: Rank, scale, projections, checkpointing.
         is_quantised: The base is held in 4 bits.
         control_token_ids: Embedding rows to train as well; only with ``lora.train_control_tokens``.
+        added_token_ids: Rows of tokens that the base did not have; always trained, in the embedding
+            and in a head of its own.
         seed: Seed of the LoRA matrices; the global generator is left as it was.
 
     Raises:
@@ -169,7 +173,9 @@ def attach_lora(
     import torch
     from peft import get_peft_model
 
-    config = lora_config(model, lora, control_token_ids=control_token_ids)
+    config = lora_config(
+        model, lora, control_token_ids=control_token_ids, added_token_ids=added_token_ids
+    )
     model = _prepare(model, lora, is_quantised=is_quantised)
     try:
         with torch.random.fork_rng():
@@ -187,7 +193,11 @@ def attach_lora(
 
 
 def lora_config(
-    model: PreTrainedModel, lora: LoraSettings, *, control_token_ids: Sequence[int] = ()
+    model: PreTrainedModel,
+    lora: LoraSettings,
+    *,
+    control_token_ids: Sequence[int] = (),
+    added_token_ids: Sequence[int] = (),
 ) -> LoraConfig:
     """Return PEFT's form of the LoRA settings.
 
@@ -202,7 +212,7 @@ def lora_config(
             hint="FIM_LORA_TRAIN_CONTROL_TOKENS=false, or a format with control tokens: "
             "`fim formats list`",
         )
-    rows = {_embedding_name(model): sorted(set(control_token_ids))}
+    wanted = control_token_ids if lora.train_control_tokens else ()
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
@@ -211,7 +221,7 @@ def lora_config(
         use_rslora=lora.use_rslora,
         target_modules=list(lora.target_modules),
         task_type=TaskType.CAUSAL_LM,
-        trainable_token_indices=rows if lora.train_control_tokens else None,
+        trainable_token_indices=_trainable_rows(model, wanted, added_token_ids) or None,
     )
 
 
@@ -234,10 +244,27 @@ def _prepare(model: PreTrainedModel, lora: LoraSettings, *, is_quantised: bool) 
     return model
 
 
+def _trainable_rows(
+    model: PreTrainedModel, control_token_ids: Sequence[int], added_token_ids: Sequence[int]
+) -> dict[str, list[int]]:
+    """Return which rows of the embedding, and of a head of its own, are trained."""
+    rows = {}
+    token_ids = sorted({*control_token_ids, *added_token_ids})
+    if token_ids:
+        rows[_embedding_name(model)] = token_ids
+    if added_token_ids and has_own_head(model):
+        rows[_name_of(model, head_of(model))] = sorted(set(added_token_ids))
+    return rows
+
+
 def _embedding_name(model: PreTrainedModel) -> str:
     """Return the last part of the name of the input embedding."""
-    embedding = model.get_input_embeddings()
-    names = (name for name, module in model.named_modules() if module is embedding)
+    return _name_of(model, model.get_input_embeddings())
+
+
+def _name_of(model: PreTrainedModel, part: object) -> str:
+    """Return the last part of the name of a module of a model."""
+    names = (name for name, module in model.named_modules() if module is part)
     return str(next(names).rsplit(".", 1)[-1])
 
 

@@ -68,7 +68,14 @@ def load(
     Raises:
         ModelNotFoundError: The files are missing or cannot be read.
         SetupError: unsloth is imported too late.
+        ConflictingSettingsError: Tokens are to be added, which unsloth cannot train.
     """
+    if settings.add_tokens:
+        raise ConflictingSettingsError(
+            "model.add_tokens is on; the unsloth backend cannot train the rows of added tokens, so "
+            "the model would never learn them.",
+            hint="FIM_MODEL_BACKEND=transformers, or a base that has fill-in-the-middle tokens",
+        )
     unsloth = import_unsloth()
     try:
         model, _ = unsloth.FastLanguageModel.from_pretrained(

@@ -9,6 +9,7 @@ from fim.config import InferSettings, Settings
 from fim.data import TokenizerView
 from fim.evaluation import EMPTY, PREVIOUS_LINE, Contestant, EvaluationResult, evaluate
 from fim.formats import resolve_format
+from fim.model import merge_adapter
 from fim.pipeline import Prepared, make_encoder
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ TUNED = "tuned"
 DESCRIPTIONS = {
     EMPTY.name: "inserts nothing",
     PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
-    f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix alone, cut at the first line",
+    f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix, cut after the first line with text",
     f"{BASE_PREFIX}{CHAT}": "is asked by chat, its Markdown fence removed",
     TUNED: "is asked as it was trained, its answer taken as it is",
 }
@@ -32,13 +33,13 @@ def score_base(
     base: LoadedModel, prepared: Prepared, *, progress: Progress | None
 ) -> tuple[EvaluationResult, ...]:
     """Score the trivial floors and the untrained model in each form it can be asked in."""
-    from fim.inference import FIRST_LINE, REMOVE_FENCE, CodeCompleter
+    from fim.inference import FIRST_TEXT_LINE, REMOVE_FENCE, CodeCompleter
 
     settings, holes = prepared.settings, prepared.examples.held_out
     floors = [evaluate(Contestant(floor.name, floor), holes) for floor in (EMPTY, PREVIOUS_LINE)]
     view = TokenizerView(base.tokenizer)
     forms = []
-    for name, stop, clean in ((LEFT_TO_RIGHT, FIRST_LINE, None), (CHAT, None, REMOVE_FENCE)):
+    for name, stop, clean in ((LEFT_TO_RIGHT, FIRST_TEXT_LINE, None), (CHAT, None, REMOVE_FENCE)):
         encoder = make_encoder(settings, view, resolved_format=resolve_format(name, view))
         completer = CodeCompleter(
             model=base.model,
@@ -57,12 +58,12 @@ def score_tuned(
     """Score the tuned model as it will be served."""
     from fim.inference import CodeCompleter
 
-    adapted.model.eval()  # type: ignore[no-untyped-call]
+    merged = merge_adapter(adapted)
     completer = CodeCompleter(
-        model=adapted.model,
+        model=merged.model,
         encoder=prepared.encoder,
         settings=_infer(prepared.settings),
-        control_ids=TokenizerView(adapted.tokenizer).control_ids,
+        control_ids=TokenizerView(merged.tokenizer).control_ids,
     )
     return evaluate(Contestant(TUNED, completer, completer), prepared.examples.held_out, progress)
 

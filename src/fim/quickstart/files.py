@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fim.types import FimExample
 
 NOTES = (
-    "The base is asked left to right (its answer cut at the first line, without the suffix) and by "
-    "chat (its Markdown fence removed); every metric compares against the better of the two.",
+    "The base is asked left to right (without the suffix, its answer cut after the first line with "
+    "text) and by chat (its Markdown fence removed); every metric compares against the better one.",
     "The likelihood is that of the middle's own tokens, the same ones for every contestant; end "
     "tokens are left out, since left to right has none.",
     "Intervals are 95 % paired bootstraps over files. The files are public and the base may have "

@@ -66,7 +66,7 @@ def render_report(data: ReportData) -> str:
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
     """
-    template = _environment().get_template("report.html")
+    template = page_environment().get_template("report.html")
     return template.render(
         report=data,
         samples=[_drawn(sample) for sample in data.samples],
@@ -88,7 +88,12 @@ def write_report(data: ReportData, path: Path) -> Path:
     return write_text(path, page)
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return the templates with the filters of all pages.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:

@@ -10,6 +10,7 @@ from fim.training.masking import (
     MaskingStrategy,
 )
 from fim.training.order import num_planned_steps
+from fim.training.packing_check import planned_packing
 from fim.training.rows import rows_fingerprint
 from fim.training.trainer import Trainer, TrainingResult
 
@@ -23,5 +24,6 @@ __all__ = [
     "TrainingResult",
     "find_checkpoint",
     "num_planned_steps",
+    "planned_packing",
     "rows_fingerprint",
 ]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LABELS_ARGUMENT = "supervised_labels"
+TARGETS_ARGUMENT = "supervised_targets"
 HEAD_CHUNK_TOKENS = 2048
+HALF_BYTES = 2
 PLAIN_HEAD_FAMILIES = frozenset(
     {"gemma", "llama", "mistral", "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"}
 )
@@ -54,35 +56,57 @@ def supervised_nll(hidden: Tensor, head: nn.Module, labels: Tensor) -> Tensor:
         The idea of a compact head: torchtune's linear cross-entropy and TRL's fused LM head.
     """
     import torch
-    from torch.utils.checkpoint import checkpoint
 
     targets = labels[:, 1:].flatten()
     places = torch.nonzero(targets != IGNORED_LABEL).flatten()
     rows = hidden[:, :-1].flatten(0, 1).index_select(0, places)
-    wanted = targets.index_select(0, places)
-    if len(places) <= HEAD_CHUNK_TOKENS:
-        return _head_nll(rows, wanted, head)
+    return _chunked_nll(head, rows, targets.index_select(0, places))
+
+
+def targets_nll(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+    """Return the summed negative log-likelihood of a packed row's targets.
+
+    Args:
+        hidden: Last hidden states ``[1, T, H]``.
+        head: Projection to the vocabulary.
+        targets: ``[3, N]``: the place that predicts, the id it should predict, how often it counts.
+    """
+    places, wanted, counts = targets
+    return _chunked_nll(head, hidden[0].index_select(0, places), wanted, counts)
+
+
+def _chunked_nll(head: nn.Module, *columns: Tensor) -> Tensor:
+    """Return the summed cross-entropy of rows, in chunks where the logits would be large."""
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    if len(columns[0]) <= HEAD_CHUNK_TOKENS:
+        return _head_nll(*columns, head=head)
     project = partial(_head_nll, head=head)
-    chunks = zip(
-        torch.split(rows, HEAD_CHUNK_TOKENS), torch.split(wanted, HEAD_CHUNK_TOKENS), strict=True
-    )
-    parts = [checkpoint(project, some, which, use_reentrant=False) for some, which in chunks]
+    chunks = zip(*(torch.split(column, HEAD_CHUNK_TOKENS) for column in columns), strict=True)
+    parts = [checkpoint(project, *chunk, use_reentrant=False) for chunk in chunks]
     return torch.stack([cast("Tensor", part) for part in parts]).sum()
 
 
-def _head_nll(rows: Tensor, wanted: Tensor, head: nn.Module) -> Tensor:
+def _head_nll(
+    rows: Tensor, wanted: Tensor, counts: Tensor | None = None, *, head: nn.Module
+) -> Tensor:
     """Return the summed cross-entropy of hidden states ``[N, H]`` against ids ``[N]``."""
     from torch.nn.functional import cross_entropy
 
-    return cross_entropy(head(rows).float(), wanted, reduction="sum")
+    logits = head(rows)
+    logits = logits if logits.dtype.itemsize > HALF_BYTES else logits.float()
+    if counts is None:
+        return cross_entropy(logits, wanted, reduction="sum")
+    return (cross_entropy(logits, wanted, reduction="none") * counts).sum()
 
 
 @contextmanager
 def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     """Let ``model(input_ids=…, supervised_labels=…)`` return the summed loss of those labels.
 
-    The call still goes through every wrapper around the base (PEFT, DDP, autocast); without the
-    argument the forward is the original one.
+    ``supervised_targets`` does the same for a packed row. The call still goes through every wrapper
+    around the base (PEFT, DDP, autocast); without either argument the forward is the original one.
 
     Args:
         model: A causal model with a plain head, PEFT-wrapped or not; rows are padded on the right,
@@ -94,9 +118,12 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
 
     def forward(self: PreTrainedModel, *args: object, **kwargs: object) -> object:
         labels = kwargs.pop(LABELS_ARGUMENT, None)
-        if labels is None:
+        targets = kwargs.pop(TARGETS_ARGUMENT, None)
+        if labels is None and targets is None:
             return original(*args, **kwargs)
         hidden = decoder(*args, use_cache=False, **kwargs).last_hidden_state
+        if targets is not None:
+            return targets_nll(hidden, head, cast("Tensor", targets))
         return supervised_nll(hidden, head, cast("Tensor", labels))
 
     with forward_kept(base):
@@ -118,7 +145,9 @@ def forward_kept(*modules: nn.Module) -> Iterator[None]:
 
 
 def head_batch_nll(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return the summed loss of a batch through :func:`supervised_forward`."""
+    """Return the summed loss of a batch, packed or not, through :func:`supervised_forward`."""
+    if TARGETS_ARGUMENT in batch:
+        return cast("Tensor", model(**batch))
     inputs = {"input_ids": batch["input_ids"], LABELS_ARGUMENT: batch["labels"]}
     return cast("Tensor", model(**inputs))
 

@@ -61,6 +61,13 @@ def num_planned_steps(num_rows: int, settings: TrainSettings) -> int:
     return math.ceil(settings.num_train_epochs * steps_per_epoch)
 
 
+def num_packed_steps(steps_per_epoch: int, settings: TrainSettings) -> int:
+    """Return the optimizer steps over packed steps when no time budget ends training."""
+    if settings.max_steps > 0:
+        return settings.max_steps
+    return math.ceil(settings.num_train_epochs * steps_per_epoch)
+
+
 def _generator(seed: int, epoch: int) -> random.Random:
     """Return a generator for one epoch of a seed."""
     return random.Random(f"{seed}:{epoch}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from fim.packing import PackingPlan
     from fim.runs import RunFolder
     from fim.training.checkpoints import CheckpointStore
     from fim.training.interrupts import InterruptGuard
@@ -42,6 +43,7 @@ class Session:
         store: Gets the checkpoints.
         identity: What ties the checkpoints to this run.
         has_own_loss: Only supervised positions go through the head.
+        packing: How rows are packed.
         checkpoint: Where the session goes on from; None for a new run.
     """
 
@@ -51,6 +53,7 @@ class Session:
     store: CheckpointStore
     identity: Mapping[str, str]
     has_own_loss: bool
+    packing: PackingPlan
     checkpoint: OpenCheckpoint | None
 
     @property

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fim.model import LoadedModel
     from fim.training.checkpoints import CheckpointRecord, CheckpointStore
     from fim.training.meter import StepMeter
+    from fim.training.packed import StepCollator
     from fim.training.rows import RightPadder
     from fim.training.schedule import RunClock, Schedule
 
@@ -64,7 +65,7 @@ class SftParts:
     tokenizer: PreTrainedTokenizerBase
     dataset: Dataset
     lengths: Sequence[int]
-    collator: RightPadder
+    collator: RightPadder | StepCollator
     callbacks: list[TrainerCallback]
     meter: StepMeter
     run_clock: RunClock
@@ -182,7 +183,7 @@ class RowTrainer(SFTTrainer):
         """
         self._parts.meter.begin_step()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = sum((_counts(batch) for batch in batches), StepCounts())
+        counts = sum((self.counts_of(batch) for batch in batches), StepCounts())
         if batches and counts.supervised_tokens == 0:
             raise NoSupervisedTokensError(
                 f"Step {self.state.global_step + 1} has {counts.rows} rows and no trained token; "
@@ -192,6 +193,14 @@ class RowTrainer(SFTTrainer):
             )
         self._parts.meter.count(counts)
         return batches, num_items
+
+    def counts_of(self, batch: Mapping[str, Tensor]) -> StepCounts:
+        """Return what is in a batch."""
+        return StepCounts(
+            rows=len(batch["input_ids"]),
+            tokens=int(batch["attention_mask"].sum()),
+            supervised_tokens=int((batch["labels"][:, 1:] != IGNORED_LABEL).sum()),
+        )
 
     def compute_loss_context_manager(self) -> ExitStack:
         """Return the context that a loss is computed in."""
@@ -330,15 +339,6 @@ def _restore_dtypes(parameters: Sequence[Tensor], dtypes: Sequence[torch.dtype])
     """Undo TRL's rounding of adapters on 4-bit bases to bfloat16, which swallows small updates."""
     for parameter, dtype in zip(parameters, dtypes, strict=True):
         parameter.data = parameter.data.to(dtype)
-
-
-def _counts(batch: Mapping[str, Tensor]) -> StepCounts:
-    """Return what is in a batch."""
-    return StepCounts(
-        rows=len(batch["input_ids"]),
-        tokens=int(batch["attention_mask"].sum()),
-        supervised_tokens=int((batch["labels"][:, 1:] != IGNORED_LABEL).sum()),
-    )
 
 
 def _not_finite(what: str, value: float, step: int) -> NonFiniteLossError:

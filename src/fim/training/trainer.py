@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fim.errors import InterruptedRunError, NotEnoughMemoryError
 from fim.formats.record import write_record
 from fim.model.adapter import save_adapter
+from fim.runs.writing import read_json
 from fim.training.checkpoints import (
     CheckpointStore,
     draft_folder,
@@ -21,7 +22,8 @@ from fim.training.held_out import HeldOutLoss
 from fim.training.interrupts import InterruptGuard
 from fim.training.loss import base_model, forward_kept, has_plain_head, supervised_forward
 from fim.training.meter import StepMeter, peak_memory_mib
-from fim.training.order import num_planned_steps
+from fim.training.order import num_packed_steps, num_planned_steps
+from fim.training.packing_check import choose_packing, packed_attention
 from fim.training.precision import activations_uncast, autocast_for
 from fim.training.rows import RightPadder, check_rows, rows_fingerprint, training_dataset
 from fim.training.schedule import RunClock, Schedule
@@ -59,6 +61,8 @@ class TrainingResult:
         supervised_tokens_per_second: Trained tokens per second of stepping.
         peak_memory_mib: Most memory in use, of the GPU or of the process.
         adapter: Folder of the adapter.
+        packing: How rows were packed: ``none``, ``bfd`` or ``tree``.
+        token_gain: Ids of the rows for each id that was computed.
     """
 
     steps: int
@@ -70,6 +74,8 @@ class TrainingResult:
     supervised_tokens_per_second: float
     peak_memory_mib: float
     adapter: Path
+    packing: str = "none"
+    token_gain: float = 1.0
 
 
 class Trainer:
@@ -170,6 +176,8 @@ class Trainer:
             supervised_tokens_per_second=speeds["supervised_tokens_per_second"],
             peak_memory_mib=peak_memory_mib(self._loaded.device),
             adapter=adapter,
+            packing=session.packing.name,
+            token_gain=session.packing.token_gain,
         )
 
     def _identity(self) -> dict[str, str]:
@@ -184,7 +192,18 @@ class Trainer:
 
     def _session(self, resume: Path | str | None) -> Session:
         """Return the moving parts, those of a checkpoint where the run goes on from one."""
+        has_own_loss = self._loaded.backend == "transformers" and has_plain_head(self._loaded.model)
+        packing = choose_packing(
+            self._loaded, self._train_rows, self._settings, has_own_loss=has_own_loss
+        )
         identity = self._identity()
+        known = read_json(self._run.data_manifest) or {}
+        self._run.write_json(self._run.data_manifest, {**known, "packing": packing.facts()})
+        if packing.name != "none":
+            identity["packing"] = packing.name
+            num_steps = num_packed_steps(packing.num_steps, self._settings)
+        else:
+            num_steps = num_planned_steps(len(self._train_rows), self._settings)
         checkpoint = None
         if resume is not None:
             checkpoint = open_checkpoint(resume, run=self._run, identity=identity)
@@ -192,7 +211,7 @@ class Trainer:
         return Session(
             meter=StepMeter(self._clock),
             run_clock=RunClock(
-                num_steps=num_planned_steps(len(self._train_rows), self._settings),
+                num_steps=num_steps,
                 budget_seconds=None if minutes is None else minutes * _SECONDS_PER_MINUTE,
                 spent_seconds=checkpoint.record.elapsed_seconds if checkpoint else 0.0,
                 clock=self._clock,
@@ -200,8 +219,8 @@ class Trainer:
             guard=InterruptGuard(),
             store=CheckpointStore(self._run.checkpoints, limit=self._settings.save_total_limit),
             identity=identity,
-            has_own_loss=self._loaded.backend == "transformers"
-            and has_plain_head(self._loaded.model),
+            has_own_loss=has_own_loss,
+            packing=packing,
             checkpoint=checkpoint,
         )
 
@@ -213,6 +232,8 @@ class Trainer:
         stack.callback(setattr, base.config, "use_cache", base.config.use_cache)
         if session.has_own_loss:
             stack.enter_context(supervised_forward(self._loaded.model))
+        if session.packing.name != "none":
+            stack.enter_context(packed_attention(self._loaded))
         stack.enter_context(activations_uncast(self._loaded))
 
     def _metrics_callback(self, session: Session) -> MetricsCallback:
@@ -245,6 +266,7 @@ class Trainer:
     ) -> RowTrainer:
         """Return TRL's trainer with every part in place."""
         from fim.training.callbacks import HeldOutCallback, StopCallback
+        from fim.training.packed_sft import packed_trainer
         from fim.training.sft import RowTrainer, SftParts, sft_config
 
         settings = self._settings
@@ -280,7 +302,11 @@ class Trainer:
             folder=self._run.checkpoints,
             has_own_loss=session.has_own_loss,
         )
-        return RowTrainer(parts, config)
+        if session.packing.name == "none":
+            return RowTrainer(parts, config)
+        return packed_trainer(
+            parts, config, session.packing, self._train_rows, device=self._loaded.device
+        )
 
     def _run_steps(self, trainer: RowTrainer, session: Session) -> None:
         """Take the steps that are left.

@@ -101,6 +101,25 @@ def test_inspect_tells_of_a_middle_that_does_not_come_back(
     assert "whole row" not in result.stderr
 
 
+def test_inspect_counts_languages_and_writes_a_page(data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "row.html"
+    result = run("inspect", str(data), "--format-name", "psm", "--html", str(page), "--json")
+    answer = json.loads(result.stdout)
+    assert [each["language"] for each in answer["languages"]] == ["Python", "unknown"]
+    assert answer["html"] == str(page)
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    shown = run("inspect", str(data), "--format-name", "psm", "--html", str(page))
+    assert "Python: tokens of the middle" in shown.stdout
+    assert "page:" in shown.stderr
+
+
+def test_inspect_counts_as_many_rows_as_asked(data: Path) -> None:
+    answer = json.loads(run("inspect", str(data), "--rows", "0", "--json").stdout)
+    assert answer["languages"] == []
+    answer = json.loads(run("inspect", str(data), "--rows", "1", "--json").stdout)
+    assert [each["rows"] for each in answer["languages"]] == [1]
+
+
 @pytest.mark.parametrize(("index", "told"), [("2", "missing_middle"), ("9", "holds 3 rows")])
 def test_inspect_of_a_bad_row_is_an_error_of_the_data(data: Path, index: str, told: str) -> None:
     result = run("inspect", str(data), "--index", index, "--json")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from fakes import ByteTokenizer
 from fim.cli import formats_commands, tokenizing
+from fim.formats import format_names
 from fim.logger import close_logging
 
 
@@ -32,7 +33,7 @@ def run(*arguments: str) -> Result:
 
 def test_list_answers_with_the_contract_keys() -> None:
     answer = json.loads(run("list", "--json").stdout)
-    assert [each["name"] for each in answer["formats"]] == ["chatml", "psm", "left-to-right"]
+    assert [each["name"] for each in answer["formats"]] == list(format_names())
     assert {"name", "version", "order", "families"} <= set(answer["formats"][0])
 
 
@@ -47,7 +48,7 @@ def test_list_tells_what_a_model_speaks(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tokenizing, "load_view", lambda _settings: speechless)
     answer = json.loads(run("list", "--model", "m", "--json").stdout)
     speaks = {each["name"]: each["speaks_as"] for each in answer["formats"]}
-    assert speaks == {"chatml": "smollm2", "psm": None, "left-to-right": None}
+    assert speaks == dict.fromkeys(format_names()) | {"chatml": "smollm2"}
     assert "no" in run("list", "--model", "m").stdout
 
 
@@ -60,6 +61,24 @@ def test_show_explains_every_family() -> None:
     assert [each["kind"] for each in qwen["segments"] if each["trained"]] == ["middle", "end"]
 
 
+@pytest.mark.parametrize("name", format_names())
+def test_show_has_layout_ids_and_stops_for_all(name: str) -> None:
+    answer = json.loads(run("show", name, "--json").stdout)
+    for family in answer["families"]:
+        assert family["layout"].count("\u2192 middle") == 1
+        assert family["stops"][0] == family["end"]
+        assert set(family["stops"]) <= set(family["token_ids"])
+    shown = run("show", name).stdout
+    assert "layout" in shown
+    assert "stops" in shown
+
+
+def test_show_tells_which_ids_may_be_any() -> None:
+    shown = run("show", "codestral").stdout
+    assert "[PREFIX] any id" in shown
+    assert "<|fim_prefix|> 151659" in shown
+
+
 def test_show_is_readable() -> None:
     result = run("show", "chatml")
     assert result.exit_code == 0
@@ -70,6 +89,12 @@ def test_show_is_readable() -> None:
 def test_show_for_a_model_is_its_family_alone() -> None:
     answer = json.loads(run("show", "psm", "--model", "m", "--json").stdout)
     assert [each["family"] for each in answer["families"]] == ["smollm2"]
+    row = answer["families"][0]
+    assert row["token_ids"]["<repo_name>"] == 3
+    assert row["stop_ids"][0] == 0
+    assert len(row["input_ids"]) == len(row["labels"])
+    shown = run("show", "psm", "--model", "m").stdout
+    assert "ids     [5, " in shown
 
 
 def test_an_unknown_format_is_an_error_of_the_data() -> None:

@@ -35,6 +35,8 @@ OTHER_CHOICES = {
     "train.lr_scheduler_type": "linear",
     "train.report_to": "tensorboard",
     "train.max_steps": "7",
+    "train.packing": "tree",
+    "corpus.split": "repo",
     "log.level": "ERROR",
     "log.format": "json",
 }

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fim.corpus.secrets import SECRET_RULES, find_secret, is_secret_file
+from fim.corpus.secrets import (
+    SECRET_RULES,
+    CleanText,
+    SecretRule,
+    find_secret,
+    is_secret_file,
+    redact,
+)
 
 HEX = "0123456789abcdef" * 4
 MIXED = "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA1bC3dE5f"
@@ -69,3 +76,53 @@ def test_secret_files(name: str) -> None:
 @pytest.mark.parametrize("name", ["environment.py", "keyboard.py", "monkey.py"])
 def test_ordinary_files(name: str) -> None:
     assert not is_secret_file(name)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("digitalocean_token", "dop_v1_" + HEX),
+        ("shopify_token", "shpat_" + HEX[:32]),
+        ("databricks_token", "dapi" + HEX[:32]),
+        ("google_oauth_secret", "GOCSPX-" + MIXED[:28]),
+        ("google_oauth_token", "ya29." + MIXED),
+        ("telegram_token", "1234567890:AA" + MIXED[:33]),
+        ("twilio_key", "SK" + HEX[:32]),
+        ("mailgun_key", "key-" + HEX[:32]),
+        ("azure_signature", "https://x.blob/y?sv=1&sig=" + MIXED + MIXED),
+        ("bearer_token", "Authorization: Bearer " + MIXED),
+        ("connection_password", "Server=db;User Id=sa;Password=s3cr-t7Kq!;"),
+        ("commented_secret", f"the token: {MIXED[:24]}"),
+    ],
+)
+def test_more_kinds_are_found_in_comments(rule: str, text: str) -> None:
+    assert find_secret(f"before\n# {text}\nafter") == rule
+
+
+def test_a_redacted_text_keeps_its_lines_and_loses_its_secrets() -> None:
+    key = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIB\nabcd\n-----END RSA " + "PRIVATE KEY-----"
+    text = f"a = 1\nkey = '''{key}'''\nuser = 'AKIA" + "IOSFODNN7ABCDEFG'\nz = 2\n"
+    clean = redact(text)
+    assert clean is not None
+    assert clean.text.count("\n") == text.count("\n")
+    assert "MIIB" not in clean.text
+    assert "IOSFODNN7" not in clean.text
+    assert clean.text.startswith("a = 1\nkey = '''REDACTED_PRIVATE_KEY\n")
+    for item in clean.redactions:
+        assert clean.text[item.start : item.end].startswith(f"REDACTED_{item.kind.upper()}")
+    assert redact(clean.text) == CleanText(clean.text, ())
+
+
+@pytest.mark.parametrize("rule", SECRET_RULES, ids=lambda rule: str(rule.name))
+def test_no_placeholder_is_a_secret(rule: SecretRule) -> None:
+    text = (
+        f"password = '{rule.placeholder}'  # token: {rule.placeholder}\nx://u:{rule.placeholder}@h"
+    )
+    assert find_secret(text) is None
+
+
+def test_what_cannot_be_redacted_safely_is_refused() -> None:
+    assert redact("-----BEGIN " + "PRIVATE KEY-----\nMIIB\nno end") is None
+    many = "\n".join(f"k{n} = 'AKIA{n:016d}'" for n in range(100, 130))
+    assert redact(many) is None
+    assert redact("nothing here") == CleanText("nothing here", ())

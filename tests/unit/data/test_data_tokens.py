@@ -5,8 +5,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
+from family_tokenizers import FAMILIES, family_view
 from fim.data import TokenizerView
 from fim.errors import FormatUnsupportedError
+from fim.formats import resolve_format
+from fim.types import FimExample
 
 
 def make_tokenizer(*, is_plain: bool = False) -> PreTrainedTokenizerFast:
@@ -59,3 +62,28 @@ def test_a_tokenizer_without_a_fast_backend_is_refused() -> None:
 
     with pytest.raises(FormatUnsupportedError, match="Slow has no fast backend"):
         TokenizerView(Slow())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["codellama", "codestral", "codegemma"])
+@pytest.mark.parametrize("text", ["def f", " def f", "  x\n", "", "\ta \u00e9", "a<s>b"])
+def test_the_leading_space_of_sentencepiece_is_neither_added_nor_lost(
+    family: str, text: str
+) -> None:
+    view = family_view(family)
+    ids = view.encode(text)
+    end = FAMILIES[family].end
+    end_id = view.control_token_id(end)
+    assert end_id is not None
+    assert view.decode([end_id, *ids, end_id]) == f"{end}{text}{end}"
+    assert view.decode(ids) == text
+
+
+def test_the_space_that_a_family_puts_before_its_prefix_is_one_token_with_the_word() -> None:
+    view = family_view("codellama")
+    segments = resolve_format("psm", view).format.render(FimExample("def", "x", "d"))
+    prefix, suffix = (
+        segment.text for segment in segments if segment.kind.value in ("prefix", "suffix")
+    )
+    assert view.encode(prefix)[0] == view.encode(" d")[0]
+    assert len(view.encode(" d")) == 1
+    assert suffix == "d"

@@ -13,6 +13,8 @@ from fim.errors import EvaluationError
 from fim.evaluation.statistics import (
     Interval,
     PairedSums,
+    detectable_difference,
+    holm,
     mcnemar_exact,
     paired_bootstrap,
     paired_ratio_bootstrap,
@@ -159,3 +161,19 @@ def test_wilson_agrees_with_scipy(successes: int, total: int) -> None:
 def test_wilson_refuses_what_is_no_share(successes: int, total: int) -> None:
     with pytest.raises(EvaluationError, match="not a share"):
         wilson(successes, total)
+
+
+def test_holm_matches_the_values_of_r() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("items", "wanted"), [(1033, 0.034), (300, 0.063), (100, 0.108)])
+def test_detectable_difference_at_15_percent_discordant_pairs(items: int, wanted: float) -> None:
+    assert detectable_difference(items, 0.15) == pytest.approx(wanted, abs=0.002)
+
+
+def test_detectable_difference_needs_pairs() -> None:
+    with pytest.raises(EvaluationError, match="0 pairs"):
+        detectable_difference(0, 0.1)

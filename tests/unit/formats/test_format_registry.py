@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import ByteTokenizer
+from family_tokenizers import FAMILIES, family_view
 from fim.errors import (
     AdapterMismatchError,
     ConflictingSettingsError,
@@ -19,11 +20,52 @@ from fim.formats import (
     resolve_record,
 )
 from fim.formats.families import QWEN_TOKEN_IDS, SMOLLM2_TOKEN_IDS
+from fim.formats.sentinel_families import ADDED_FAMILY, ADDED_TOKENS
+from fim.types import FimExample
 
 EXPECTED_FAMILIES = [
     ("chatml", "qwen3", "smollm2"),
     ("psm", "qwen", "smollm2"),
+    ("spm", "qwen", "smollm2"),
+    ("spm2", "qwen", "smollm2"),
+    ("codestral", "qwen", "smollm2"),
     ("left-to-right", "qwen", "smollm2"),
+]
+QWEN_ONLY = ("chatml-native", "repo", "infill")
+QWEN = ByteTokenizer.qwen3()
+RENDERINGS = [
+    *((name, 0) for name in format_names()),
+    *((name, 4) for name in ("psm", "chatml-native", "repo", "infill")),
+]
+EXAMPLE = FimExample(prefix="a", middle="b", suffix="c")
+SPEAKABLE = [
+    *((name, ByteTokenizer.qwen3()) for name in format_names()),
+    *((name, ByteTokenizer.smollm2()) for name in format_names() if name not in QWEN_ONLY),
+]
+OWN_FAMILIES = [
+    ("psm", "starcoder2"),
+    ("spm2", "starcoder2"),
+    ("repo", "starcoder2"),
+    ("psm", "codellama"),
+    ("spm2", "codellama"),
+    ("psm", "deepseek-coder"),
+    ("codestral", "codestral"),
+    ("psm", "codegemma"),
+    ("psm", "granite"),
+    ("repo", "granite"),
+    ("psm", "granite4"),
+    ("spm", "seed-coder"),
+    *(("left-to-right", family) for family in FAMILIES if family not in (ADDED_FAMILY, "granite")),
+]
+NOT_SPOKEN = [
+    ("psm", "seed-coder", "<|fim_prefix|>"),
+    ("psm", "codestral", "<|fim_prefix|>"),
+    ("spm", "codellama", "<|fim_prefix|>"),
+    ("chatml", "granite4", "<|im_start|>"),
+    ("chatml-native", "starcoder2", "<|im_start|>"),
+    ("infill", "granite4", "<|endoftext|>"),
+    ("repo", "codegemma", "<repo_name>"),
+    ("psm", ADDED_FAMILY, "has id"),
 ]
 
 
@@ -37,8 +79,7 @@ def test_the_family_follows_from_the_tokenizer(name: str, qwen: str, smollm2: st
     assert resolve_format(name, ByteTokenizer.smollm2()).format.family == smollm2
 
 
-@pytest.mark.parametrize("name", format_names())
-@pytest.mark.parametrize("tokenizer", [ByteTokenizer.qwen3(), ByteTokenizer.smollm2()])
+@pytest.mark.parametrize(("name", "tokenizer"), SPEAKABLE)
 def test_ids_are_bound(name: str, tokenizer: ByteTokenizer) -> None:
     resolved = resolve_format(name, tokenizer)
     assert resolved.end_id == tokenizer.control_token_id(resolved.format.end_token)
@@ -68,10 +109,53 @@ def test_a_missing_token_is_refused_with_the_reason_and_what_works() -> None:
     )
     with pytest.raises(FormatUnsupportedError) as caught:
         resolve_format("psm", plain)
-    assert "<|fim_prefix|>" in caught.value.message
-    assert "no single token" in caught.value.message
+    assert "as smollm2: it has no single token <filename>" in caught.value.message
+    assert "and 5 more" in caught.value.message
     assert "chatml" in caught.value.hint
-    assert set(caught.value.context["reasons"]) == {"qwen", "smollm2"}
+    reasons = caught.value.context["reasons"]
+    assert "it has no single token <|fim_prefix|>" in reasons["qwen"]
+    assert {"qwen", "smollm2", "starcoder2", "codellama"} < set(reasons)
+
+
+@pytest.mark.parametrize(("name", "family"), OWN_FAMILIES)
+def test_a_family_is_found_by_its_own_tokens(name: str, family: str) -> None:
+    view = family_view(family)
+    resolved = resolve_format(name, view)
+    assert resolved.format.family == family
+    for token, token_id in FAMILIES[family].ids.items():
+        if token_id is not None:
+            assert view.control_token_id(token) == token_id
+    assert resolve_record(resolved.record(), view) == resolved
+    first = resolved.format.render(EXAMPLE)[0].text
+    bos = FAMILIES[family].bos
+    assert bos is None or first == bos
+
+
+@pytest.mark.parametrize(("name", "family", "told"), NOT_SPOKEN)
+def test_a_family_is_refused_in_a_format_it_was_not_made_for(
+    name: str, family: str, told: str
+) -> None:
+    with pytest.raises(FormatUnsupportedError) as caught:
+        resolve_format(name, family_view(family))
+    reasons = caught.value.context["reasons"]
+    assert told in str(reasons)
+
+
+def test_codellama_under_other_ids_is_refused() -> None:
+    moved = {token: 900 + number for number, token in enumerate(FAMILIES["codellama"].ids)}
+    with pytest.raises(FormatUnsupportedError, match=r"as codellama: its .* instead of 32007"):
+        resolve_format("psm", ByteTokenizer(moved))
+
+
+@pytest.mark.parametrize("name", ["psm", "spm", "spm2", "codestral", "repo", "infill"])
+def test_added_tokens_are_taken_only_when_asked(name: str) -> None:
+    tokenizer = ByteTokenizer({token: 500 + at for at, token in enumerate(ADDED_TOKENS)})
+    with pytest.raises(FormatUnsupportedError):
+        resolve_format(name, tokenizer)
+    resolved = resolve_format(name, tokenizer, is_extended=True)
+    assert resolved.format.family == ADDED_FAMILY
+    assert resolve_record(resolved.record(), tokenizer) == resolved
+    assert resolve_format(name, ByteTokenizer.qwen3(), is_extended=True).format.family == "qwen"
 
 
 def test_a_token_under_another_id_is_refused() -> None:
@@ -99,7 +183,7 @@ def test_a_name_like_none_is_answered_with_the_list() -> None:
     assert caught.value.hint == "see: fim formats list"
 
 
-@pytest.mark.parametrize("name", ["chatml", "left-to-right"])
+@pytest.mark.parametrize("name", ["chatml", "left-to-right", "spm", "spm2", "codestral"])
 def test_anchor_lines_need_a_format_with_anchors(name: str) -> None:
     with pytest.raises(ConflictingSettingsError) as caught:
         resolve_format(name, ByteTokenizer.qwen3(), anchor_lines=4)
@@ -127,8 +211,9 @@ def test_a_record_leads_back_to_its_format(anchor_lines: int) -> None:
 def test_fingerprints_tell_every_rendering_apart() -> None:
     resolved = [
         resolve_format(name, tokenizer, anchor_lines=anchor_lines)
-        for tokenizer in (ByteTokenizer.qwen3(), ByteTokenizer.smollm2())
-        for name, anchor_lines in [("chatml", 0), ("psm", 0), ("psm", 4), ("left-to-right", 0)]
+        for tokenizer in (QWEN, ByteTokenizer.smollm2())
+        for name, anchor_lines in RENDERINGS
+        if tokenizer is QWEN or name not in QWEN_ONLY
     ]
     assert len({each.fingerprint for each in resolved}) == len(resolved)
 

@@ -88,7 +88,8 @@ def test_the_tail_holds_the_lines_above_the_cursor(prefix: str, anchor_lines: in
 
 
 def test_stop_tokens_begin_with_the_end_and_hold_every_sentinel() -> None:
-    qwen, smollm2 = build_formats("psm")
+    families = {each.family: each for each in build_formats("psm")}
+    qwen, smollm2 = families["qwen"], families["smollm2"]
     assert qwen.stop_tokens[0] == qwen.end_token == "<|endoftext|>"
     ids = {qwen.control_tokens[token] for token in qwen.stop_tokens}
     assert ids == {151643, 151645, *range(151659, 151665)}

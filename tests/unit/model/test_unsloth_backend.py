@@ -143,6 +143,18 @@ def test_control_tokens_need_the_other_backend(
     assert len(fast.calls) == 1
 
 
+def test_added_tokens_need_the_other_backend(
+    fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = ModelSource(name="m", kind="folder", location=str(tmp_path))
+    with pytest.raises(ConflictingSettingsError, match=r"model\.add_tokens") as caught:
+        unsloth_backend.load(
+            source, ModelSettings(add_tokens=True), dtype="bfloat16", token=None, seed=1
+        )
+    assert "FIM_MODEL_BACKEND=transformers" in caught.value.hint
+    assert not fast.calls
+
+
 def test_unreadable_model(fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     fast.failure = OSError("no such repository")
     with pytest.raises(ModelNotFoundError, match="no such repository"):

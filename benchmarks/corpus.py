@@ -1,0 +1,230 @@
+"""Build speed of ``fim data build`` against the plain afternoon pipeline, on the same files.
+
+The plain pipeline parses every file with tree-sitter, cuts as many syntax nodes as fim cuts holes,
+ranks the ten-line chunks of all files by BM25 (k1 1.5, b 0.75, as rank-bm25 computes it: a score
+for every chunk, for every query) and writes JSONL. It has no gates, no duplicates, no split.
+
+    python benchmarks/corpus.py --json FILE [--small] [--corpora FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+
+CHUNK_LINES = 10
+CONTEXT_ITEMS = 3
+QUERY_LINES = 10
+WORD = re.compile(r"\w+")
+SMALL_FILES = 60
+NODE_BYTES = (4, 256)
+
+
+class PlainRanking:
+    """BM25 over a list of token lists, a dictionary of counts per chunk, as rank-bm25 does it."""
+
+    def __init__(self, chunks: list[list[str]]) -> None:
+        import numpy as np
+
+        self.counts = [Counter(chunk) for chunk in chunks]
+        self.lengths = np.array([len(chunk) for chunk in chunks], dtype=float)
+        self.mean = self.lengths.mean() if len(chunks) else 1.0
+        spread = Counter(word for count in self.counts for word in count)
+        total = len(chunks)
+        self.idf = {w: math.log(1 + (total - n + 0.5) / (n + 0.5)) for w, n in spread.items()}
+
+    def best(self, query: list[str], number: int) -> list[int]:
+        """Return the chunks with the highest scores."""
+        import numpy as np
+
+        scores = np.zeros(len(self.counts))
+        for word in query:
+            seen = np.array([count.get(word, 0) for count in self.counts])
+            weight = self.idf.get(word, 0.0)
+            norm = 1.5 * (0.25 + 0.75 * self.lengths / self.mean)
+            scores += weight * seen * 2.5 / (seen + norm)
+        return [int(place) for place in np.argsort(-scores)[:number]]
+
+
+def plain_pipeline(files: list[Path], out: Path, holes_per_file: int) -> dict[str, float]:
+    """Cut syntax nodes and rank chunks, one file after the other."""
+    from fim.corpus.languages import language_of
+    from fim.corpus.syntax import Grammars
+
+    grammars, draw = Grammars(), random.Random(0)
+    texts = [(path, path.read_text(encoding="utf-8", errors="replace")) for path in files]
+    chunks = [
+        "\n".join(lines[start : start + CHUNK_LINES])
+        for _, text in texts
+        for lines in [text.split("\n")]
+        for start in range(0, len(lines), CHUNK_LINES)
+    ]
+    ranking = PlainRanking([WORD.findall(chunk) for chunk in chunks])
+    num_holes = 0
+    with out.open("w", encoding="utf-8") as file:
+        for path, text in texts:
+            language = language_of(str(path))
+            tree = grammars.parse(text, language.name) if language else None
+            if tree is None:
+                continue
+            nodes, pending = [], [tree.root]
+            while pending:
+                node = pending.pop()
+                pending += node.children
+                if (
+                    node.is_named
+                    and NODE_BYTES[0] <= node.end_byte - node.start_byte <= NODE_BYTES[1]
+                ):
+                    nodes.append(node)
+            content = text.encode()
+            for node in draw.sample(nodes, min(holes_per_file, len(nodes))):
+                before = content[: node.start_byte].decode("utf-8", "replace")
+                query = WORD.findall("\n".join(before.split("\n")[-QUERY_LINES:]))
+                row = {
+                    "prefix": before,
+                    "middle": content[node.start_byte : node.end_byte].decode("utf-8", "replace"),
+                    "suffix": content[node.end_byte :].decode("utf-8", "replace"),
+                    "context": [chunks[n] for n in ranking.best(query, CONTEXT_ITEMS)],
+                }
+                file.write(json.dumps(row) + "\n")
+                num_holes += 1
+    num_bytes = sum(len(text.encode()) for _, text in texts)
+    return {"holes": num_holes, "bytes": num_bytes}
+
+
+def fim_pipeline(root: Path, out: Path, processes: int) -> dict[str, object]:
+    """Build a set with everything on and no cache."""
+    from fim.config import CorpusSettings
+    from fim.corpus import build_corpus
+
+    built = build_corpus([root], settings=CorpusSettings(processes=processes), out=out)
+    return {
+        "holes": built.manifest["holes"]["used"],
+        "bytes": built.manifest["bytes_used"],
+        "files": built.manifest["files"],
+        "holes_dropped": built.manifest["holes"]["dropped"],
+    }
+
+
+def peak_mib() -> float:
+    """Return the largest memory of this process or of one it started."""
+    import resource
+
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of those it started."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def run_one(kind: str, root: Path, processes: int) -> dict[str, object]:
+    """Run one pipeline in this process and return its figures."""
+    from fim.config import CorpusSettings
+    from fim.corpus.documents import DocumentReader
+
+    refs = DocumentReader(CorpusSettings()).list([root])
+    files = [root / ref.entry.path for ref in refs]
+    started, cpu = time.monotonic(), cpu_seconds()
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "plain":
+            facts = dict(plain_pipeline(files, Path(folder) / "rows.jsonl", 8))
+        else:
+            facts = fim_pipeline(root, Path(folder) / "set", processes)
+    seconds = time.monotonic() - started
+    return facts | {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu_seconds() - cpu, 2),
+        "mb_per_second": round(facts["bytes"] / 1e6 / seconds, 3),
+        "holes_per_second": round(facts["holes"] / seconds, 1),
+        "peak_memory_mib": round(peak_mib(), 1),
+    }
+
+
+def child(kind: str, root: Path, processes: int) -> dict[str, object]:
+    """Run one pipeline in a process of its own, so that peaks and caches are its own."""
+    command = [sys.executable, __file__, "--child", kind, str(root), str(processes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def source_trees(corpora: Path | None, folder: Path, is_small: bool) -> dict[str, Path]:
+    """Return the trees by name: unpacked archives, and a copy of the standard library."""
+    from fim.config import CorpusSettings
+    from fim.corpus import DocumentReader, stdlib_root
+
+    trees = {}
+    for archive in sorted(corpora.glob("*.tar.gz")) if corpora else ():
+        name = archive.name.removesuffix(".tar.gz")
+        with tarfile.open(archive) as content:
+            content.extractall(folder / name, filter="data")
+        trees[name] = folder / name
+    settings = CorpusSettings(max_files=SMALL_FILES if is_small else None)
+    copy = folder / "stdlib"
+    for ref in DocumentReader(settings).list([stdlib_root()]):
+        target = copy / ref.entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((stdlib_root() / ref.entry.path).read_bytes())
+    return trees | {"stdlib": copy}
+
+
+def main() -> None:
+    """Measure and print a table, and write the figures where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--child", nargs=3, metavar=("KIND", "ROOT", "PROCESSES"))
+    given = parser.parse_args()
+    if given.child:
+        kind, root, processes = given.child
+        print(json.dumps(run_one(kind, Path(root), int(processes))))
+        return
+    rows, ratios = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, root in source_trees(given.corpora, Path(folder), given.small).items():
+            found = {
+                "plain": child("plain", root, 1),
+                "fim 1": child("fim", root, 1),
+                "fim 2": child("fim", root, 2),
+            }
+            for tool, facts in found.items():
+                rows.append({"corpus": name, "tool": tool, **facts})
+                print(name, tool, {k: v for k, v in facts.items() if not isinstance(v, dict)})
+            for tool in ("fim 1", "fim 2"):
+                for unit in ("seconds", "cpu_seconds"):
+                    holes = found["plain"]["holes"] / max(found["plain"][unit], 0.01)
+                    ours = found[tool]["holes"] / max(found[tool][unit], 0.01)
+                    label = f"{name}: {tool} process holes per {unit[:-1]} over plain"
+                    ratios[label] = round(ours / holes, 2)
+    packages = ("fim", "tree-sitter", "pyarrow", "numpy")
+    answer = {
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "versions": {name: metadata.version(name) for name in packages}
+        | {"python": platform.python_version()},
+        "rows": rows,
+        "ratios": ratios,
+    }
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio}")
+    if given.json:
+        given.json.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Why one file is used or dropped: the build is run up to its rows, and nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fim.corpus.build import CorpusBuild, make_selection
+from fim.corpus.documents import root_names
+from fim.corpus.splits import HELD_OUT, TRAIN
+from fim.errors import EmptyDatasetError, SourceNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fim.config import CorpusSettings
+    from fim.corpus.shards import DocumentRows
+    from fim.types import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class FileExplanation:
+    """What a build makes of a file.
+
+    Args:
+        file: Its place: root and path.
+        is_used: It gives rows, or stands on a side without any.
+        reason: The gate that drops it; empty when it is used.
+        split: Its side; empty when it is dropped.
+        num_rows: Its rows.
+        num_alike: Other files of its group of near-duplicates.
+    """
+
+    file: str
+    is_used: bool
+    reason: str
+    split: str = ""
+    num_rows: int = 0
+    num_alike: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """Return JSON-ready facts."""
+        return {
+            "file": self.file,
+            "used": self.is_used,
+            "reason": self.reason,
+            "split": self.split,
+            "rows": self.num_rows,
+            "near_duplicates": self.num_alike,
+        }
+
+
+def explain_file(
+    roots: Sequence[Path],
+    file: Path,
+    *,
+    settings: CorpusSettings,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    revision: str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> FileExplanation:
+    """Return what a build of the roots makes of one file.
+
+    Args:
+        roots: Folders, repositories or single files.
+        file: A path on disk, relative to a root, or as ``ROOT/PATH``.
+        settings: Those of the build.
+        include: Those of the build.
+        exclude: Those of the build.
+        revision: That of the build.
+        cache: Folder that keeps what is found out about files.
+        progress: Told of every stage.
+
+    Raises:
+        SourceNotFoundError: No root lists such a file, so a build never sees it.
+        InvalidSettingError: The split lacks what it needs, or leaves a side empty.
+        ConflictingSettingsError: Settings that exclude each other.
+    """
+    dropped: dict[str, str] = {}
+    selection = make_selection(
+        settings, include=include, exclude=exclude, revision=revision, skip=None
+    )
+    rows: Mapping[str, Sequence[DocumentRows]] = {}
+    with tempfile.TemporaryDirectory(prefix="fim-explain-") as work:
+        build = CorpusBuild(
+            settings,
+            selection,
+            Path(work),
+            cache=cache,
+            progress=progress,
+            on_drop=dropped.__setitem__,
+        )
+        try:
+            rows = build.rows(roots, {TRAIN: None, HELD_OUT: None})
+        except EmptyDatasetError:
+            rows = {}
+    found = [
+        explanation
+        for key in _candidates(roots, file)
+        if (explanation := _explanation(key, build, rows, dropped)) is not None
+    ]
+    if found:
+        return found[0]
+    raise SourceNotFoundError(
+        f"{file} is none of the {build.reader.tally.seen} files of the roots, so a build never "
+        "sees it; git leaves ignored and untracked files out",
+        hint="git ls-files shows what is tracked; --commit REV reads another commit",
+    )
+
+
+def _explanation(
+    key: str,
+    build: CorpusBuild,
+    rows: Mapping[str, Sequence[DocumentRows]],
+    dropped: Mapping[str, str],
+) -> FileExplanation | None:
+    groups = {item.stored.key: (item.group, item.split) for item in build.placed}
+    if key not in groups:
+        reason = dropped.get(key)
+        return None if reason is None else FileExplanation(key, is_used=False, reason=reason)
+    group, split = groups[key]
+    used = [item for documents in rows.values() for item in documents if item.stored.key == key]
+    return FileExplanation(
+        key,
+        is_used=True,
+        reason="",
+        split=split,
+        num_rows=sum(len(item.spans) for item in used),
+        num_alike=sum(group == other for other, _ in groups.values()) - 1,
+    )
+
+
+def _candidates(roots: Sequence[Path], file: Path) -> Sequence[str]:
+    names = root_names(roots)
+    found = [file.as_posix()]
+    for root, name in zip(roots, names, strict=True):
+        folder = root.expanduser().resolve()
+        folder = folder.parent if folder.is_file() else folder
+        absolute = file.expanduser().absolute()
+        if absolute.is_relative_to(folder):
+            found.append(f"{name}/{absolute.relative_to(folder).as_posix()}")
+        found.append(f"{name}/{file.as_posix()}")
+    return found

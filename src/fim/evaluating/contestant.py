@@ -1,0 +1,180 @@
+"""Who answers: a model with or without an adapter, or a server, and how it is asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fim.adapters import settings_for_adapter
+from fim.data import TokenizerView
+from fim.errors import ConflictingSettingsError
+from fim.evaluating.request import AUTO, EvaluationRequest, is_limit_given
+from fim.evaluation.endpoints import Endpoint, dialect_named
+from fim.formats import read_record, resolve_format, resolve_record
+from fim.pipeline import make_encoder, make_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fim.config import ResolvedSettings
+    from fim.evaluation.suites import Suite, SuiteItem
+    from fim.formats import ResolvedFormat
+    from fim.inference import CodeCompleter, GoldScore, StopRule
+    from fim.types import Completion, FimExample
+
+LEFT_TO_RIGHT_FORMAT = "left-to-right"
+CHARS_PER_TOKEN = 3
+SPARE_TOKENS = 8
+SPARE_FACTOR = 1.5
+FUNCTION_ENDS = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\nassert ")
+_SHOWN_PROMPT_IDS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A contestant ready to answer.
+
+    Args:
+        completer: A model or a server.
+        stop: Rule that ends its answers.
+        max_new_tokens: Longest answer.
+        facts: Format and prompts, for reports.
+    """
+
+    completer: CodeCompleter | Endpoint
+    stop: StopRule
+    max_new_tokens: int
+    facts: Mapping[str, object]
+
+
+def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite) -> Asked:
+    """Return the contestant of a request, ready to answer.
+
+    Raises:
+        ConflictingSettingsError: An adapter was given for a server.
+        SetupError: The model cannot be loaded here.
+    """
+    if request.endpoint:
+        if request.adapter is not None:
+            raise ConflictingSettingsError(
+                "--adapter and --endpoint are both given, and a server loads its adapters itself",
+                hint="leave one of them out",
+            )
+        return _server(resolved, request, suite)
+    from fim.inference import CodeCompleter
+
+    settings = resolved.settings
+    if request.adapter is not None:
+        settings = settings_for_adapter(resolved, request.adapter)
+    loader = make_loader(settings)
+    loader.check(is_training=False)
+    view = TokenizerView(loader.tokenizer())
+    wanted = _wanted_format(request, suite, view)
+    loaded = loader.load()
+    if request.adapter is not None:
+        loaded = loader.with_adapter(loaded, request.adapter)
+    view = TokenizerView(loaded.tokenizer)
+    encoder = make_encoder(settings, view, resolved_format=wanted)
+    infer = settings.infer.model_copy(
+        update={"batch_size": settings.eval.batch_size, "temperature": request.temperature}
+    )
+    completer = CodeCompleter(
+        model=loaded.model, encoder=encoder, settings=infer, control_ids=view.control_ids
+    )
+    limit = settings.eval.max_new_tokens
+    if not is_limit_given(resolved):
+        limit = _token_limit([len(view.encode(item.example.middle)) for item in suite.items])
+    stop = _stop_rule(request, encoder.resolved.format.name, suite)
+    first = encoder.prompt(suite.items[0].example).ids
+    facts = {
+        "format_record": encoder.resolved.record().as_json(),
+        "stop": stop.name,
+        "max_new_tokens": limit,
+        "first_item": suite.items[0].example.id,
+        "first_prompt_ids": list(first[-_SHOWN_PROMPT_IDS:]),
+    }
+    return Asked(completer, stop, limit, facts)
+
+
+def ask(
+    asked: Asked, request: EvaluationRequest, items: Sequence[SuiteItem]
+) -> tuple[list[list[Completion]], Sequence[GoldScore | None]]:
+    """Return the answers of every item, and the likelihood of its gold text where there is one.
+
+    Raises:
+        OutputError: The server cannot be asked.
+        PromptTooLongError: A prompt does not fit.
+    """
+    from fim.inference import CodeCompleter
+
+    examples = [item.example for item in items]
+    completer = asked.completer
+    if isinstance(completer, CodeCompleter) and request.draws == 1:
+        answers, scores = completer.complete_and_score(
+            examples, stop=asked.stop, max_new_tokens=asked.max_new_tokens
+        )
+        return [[_finished(a, asked, e)] for a, e in zip(answers, examples, strict=True)], scores
+    repeated = [example for example in examples for _ in range(request.draws)]
+    answers = completer.complete_batch(
+        repeated, stop=asked.stop, max_new_tokens=asked.max_new_tokens
+    )
+    ended = [_finished(a, asked, e) for a, e in zip(answers, repeated, strict=True)]
+    groups = [ended[start : start + request.draws] for start in range(0, len(ended), request.draws)]
+    return groups, [None] * len(examples)
+
+
+def _finished(answer: Completion, asked: Asked, example: FimExample) -> Completion:
+    """Give a cut line its line end back where the hole is a line of its own; needs no gold."""
+    is_line = asked.stop.name == "first_text_line" and answer.stop_reason == asked.stop.name
+    ends_line = example.suffix[:1] not in {"\n", "\r"} and bool(example.suffix)
+    if is_line and ends_line and example.prefix[-1:] == "\n":
+        return replace(answer, text=answer.text + "\n")
+    return answer
+
+
+def _wanted_format(
+    request: EvaluationRequest, suite: Suite, view: TokenizerView
+) -> ResolvedFormat | None:
+    if request.format_name is not None:
+        return resolve_format(request.format_name, view)
+    if suite.is_left_to_right:
+        return resolve_format(LEFT_TO_RIGHT_FORMAT, view)
+    if request.adapter is not None:
+        return resolve_record(read_record(request.adapter), view)
+    return None
+
+
+def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite) -> Asked:
+    limit = resolved.settings.eval.max_new_tokens
+    if not is_limit_given(resolved):
+        sizes = [len(item.example.middle) // CHARS_PER_TOKEN for item in suite.items]
+        limit = _token_limit(sizes)
+    stop = _stop_rule(request, "", suite)
+    server = Endpoint(
+        url=request.endpoint or "",
+        dialect=dialect_named(request.dialect),
+        model=request.endpoint_model,
+        max_new_tokens=limit,
+        concurrency=request.concurrency,
+        key=request.endpoint_key,
+    )
+    return Asked(server, stop, limit, {"stop": stop.name, "max_new_tokens": limit})
+
+
+def _stop_rule(request: EvaluationRequest, format_name: str, suite: Suite) -> StopRule:
+    from fim.inference import FIRST_TEXT_LINE, NONE, stop_at, stop_rule
+
+    if request.stop != AUTO:
+        return stop_rule(request.stop)
+    if suite.is_left_to_right and suite.is_executed:
+        return stop_at(*FUNCTION_ENDS)
+    is_without_end = format_name == LEFT_TO_RIGHT_FORMAT or suite.is_left_to_right
+    return FIRST_TEXT_LINE if is_without_end else NONE
+
+
+def _token_limit(sizes: Sequence[int]) -> int:
+    """Return 1.5 times the 99th percentile of the gold lengths, and a few more."""
+    ordered = sorted(sizes)
+    place = min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)
+    return math.ceil(SPARE_FACTOR * ordered[place]) + SPARE_TOKENS

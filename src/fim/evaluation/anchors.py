@@ -1,0 +1,50 @@
+"""Published figures to read one's own beside: each with its metric and its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A published figure.
+
+    Args:
+        model: Whose it is.
+        value: Figure in per cent.
+        metric: What was measured, exactly; figures of different metrics do not compare.
+        source: Where it is printed.
+    """
+
+    model: str
+    value: str
+    metric: str
+    source: str
+
+
+_SANTACODER = "exact match, SantaCoder-FIM, mean of Python, Java and JavaScript"
+_SINGLE = "pass@1, HumanEval-Infilling single-line (OpenAI), 1,033 holes"
+_MULTI = "pass@1, HumanEval-Infilling multi-line (OpenAI), 5,815 holes"
+
+ANCHORS = (
+    Anchor("Qwen2.5-Coder 7B", "86.2", _SANTACODER, "Seed-Coder report, table 5"),
+    Anchor("Qwen2.5-Coder 1.5B", "83.5", _SANTACODER, "Qwen2.5-Coder report, table 7"),
+    Anchor("StarCoder2 7B", "82.0", _SANTACODER, "Seed-Coder report, table 5"),
+    Anchor("always answer }", "24.3", _SANTACODER, "measured over its gold answers"),
+    Anchor("DeepSeek-Coder 6.7B base", "87.1", _SINGLE, "allenai/olmo-cookbook#30"),
+    Anchor("InCoder 6.7B", "69.0", _SINGLE, "InCoder paper, table 1"),
+    Anchor("Mellum-4b base", "66.2", _SINGLE, "JetBrains model card"),
+    Anchor("Mellum-4b SFT Python", "80.5", _SINGLE, "JetBrains model card"),
+    Anchor("InCoder 6.7B", "38.6", _MULTI, "InCoder paper, table 1"),
+    Anchor("Mellum-4b SFT Python", "48.2", _MULTI, "JetBrains model card"),
+)
+
+
+def anchors_for(suite: str) -> tuple[Anchor, ...]:
+    """Return the published figures that belong beside a suite; none beside one's own code."""
+    wanted = {
+        "humaneval-single-line": (_SINGLE,),
+        "humaneval-multi-line": (_MULTI,),
+        "santacoder-fim": (_SANTACODER,),
+    }.get(suite, ())
+    return tuple(anchor for anchor in ANCHORS if anchor.metric in wanted)

@@ -1,0 +1,128 @@
+"""Any number of processes, any cache and any death give the same set, or none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fim.config import CorpusSettings
+from fim.corpus import build_corpus
+from fim.corpus.cache import cache_file
+from fim.corpus.parallel import num_processes
+
+SETTINGS = CorpusSettings(held_out_fraction=0.2, holes_per_file=4)
+CHILD = """
+import sys
+from pathlib import Path
+from fim.config import CorpusSettings
+from fim.corpus import build_corpus
+if __name__ == "__main__":
+    root, out, cache = map(Path, sys.argv[1:])
+    settings = CorpusSettings(held_out_fraction=0.2, holes_per_file=4, processes=1)
+    build_corpus([root], settings=settings, out=out, cache=cache)
+"""
+
+
+def module(seed: int) -> str:
+    return "".join(
+        f"def part_{seed}_{n}(left_{seed}, right_{n}):\n"
+        f"    if left_{seed} > {seed * 17 + n}:\n"
+        f"        return combine_{seed}(left_{seed}, right_{n}, factor={n})\n"
+        f"    return [item_{seed} * {n} for item_{seed} in right_{n}]\n\n\n"
+        for n in range(8)
+    )
+
+
+def write_tree(root: Path, num_files: int) -> Path:
+    root.mkdir()
+    for n in range(num_files):
+        (root / f"module_{n}.py").write_text(module(n))
+    return root
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def test_one_and_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 260)
+    assert num_processes(2, 260) == 2
+    for processes in (1, 2):
+        settings = SETTINGS.model_copy(update={"processes": processes})
+        build_corpus([root], settings=settings, out=tmp_path / f"set{processes}")
+    assert files_of(tmp_path / "set1") == files_of(tmp_path / "set2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set1", "set2", "tree"]
+
+
+def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 30)
+    cache = tmp_path / "cache"
+    first = build_corpus([root], settings=SETTINGS, out=tmp_path / "one", cache=cache)
+    assert first.num_known == {"files": 0, "documents": 0}
+    again = build_corpus([root], settings=SETTINGS, out=tmp_path / "two", cache=cache)
+    assert again.num_known == {"files": 30, "documents": 30}
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+    (root / "module_3.py").write_text(module(300))
+    changed = build_corpus([root], settings=SETTINGS, out=tmp_path / "three", cache=cache)
+    assert changed.num_known == {"files": 29, "documents": 29}
+    fresh = build_corpus([root], settings=SETTINGS, out=tmp_path / "four")
+    assert files_of(fresh.out) == files_of(changed.out)
+
+
+def test_other_settings_share_no_answers_and_old_files_go(tmp_path: Path) -> None:
+    one = cache_file(tmp_path, SETTINGS)
+    one.touch()
+    os.utime(one, (0, 0))
+    other = SETTINGS.model_copy(update={"holes_per_file": 5})
+    assert cache_file(tmp_path, other) != one
+    assert not one.exists()
+
+
+def test_a_broken_cache_is_made_anew(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 12)
+    cache = tmp_path / "cache"
+    plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "one")
+    cache_file(cache, SETTINGS).write_bytes(b"no database" * 1000)
+    build_corpus([root], settings=SETTINGS, out=tmp_path / "two", cache=cache)
+    again = build_corpus([root], settings=SETTINGS, out=tmp_path / "three", cache=cache)
+    assert again.num_known["files"] == 12
+    assert files_of(plain.out) == files_of(tmp_path / "two") == files_of(again.out)
+
+
+@pytest.mark.slow
+def test_a_killed_build_leaves_nothing_and_continues(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 1500)
+    out, cache = tmp_path / "set", tmp_path / "cache"
+    command = [sys.executable, "-c", CHILD, str(root), str(out), str(cache)]
+    child = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(cache.glob("*.sqlite")):
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not out.exists()
+    built = build_corpus([root], settings=SETTINGS, out=out, cache=cache)
+    assert built.num_known["files"] > 0
+    plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "plain")
+    assert files_of(out) == files_of(plain.out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "plain", "set", "tree"]
+
+
+def test_a_set_that_a_killed_build_moved_aside_comes_back(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 8)
+    build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
+    before = files_of(tmp_path / "set")
+    aside = tmp_path / ".set.killed"
+    aside.mkdir()
+    (aside / "building.lock").touch()
+    (tmp_path / "set").replace(aside / "old")
+    build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
+    assert files_of(tmp_path / "set") == before
+    assert not aside.exists()
