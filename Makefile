@@ -23,6 +23,7 @@ check: install
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 	$(BIN)/python -m fim.config.documents --check
+	$(BIN)/python -m fim.cli.reference --check
 
 format: install
 	$(BIN)/ruff check --fix src tests scripts
@@ -41,6 +42,7 @@ test-all: install
 
 docs: install
 	$(BIN)/python -m fim.config.documents
+	$(BIN)/python -m fim.cli.reference
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage.json .coverage
