@@ -305,6 +305,31 @@ def test_train_by_command_line(
     }
 
 
+def test_quickstart_by_command_line(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    corpus = tmp_path / "code"
+    corpus.mkdir()
+    for number, name in enumerate(("alpha", "beta", "gamma", "delta", "omega", "sigma")):
+        lines = [f"def {name}_{part}(x):\n    return x + {part * number}\n" for part in range(30)]
+        (corpus / f"{name}.py").write_text("\n\n".join(lines))
+    for key, value in environment(tiny_model, corpus, FIM_EVAL_MAX_NEW_TOKENS="4").items():
+        monkeypatch.setenv(key, "" if key == "FIM_DATA_PATH" else value)
+    monkeypatch.setenv("FIM_CORPUS_NEAR_DUPLICATE_THRESHOLD", "1.0")
+    with pytest.raises(SystemExit) as done:
+        main(["quickstart", "--corpus", "code", "--minutes", "1", "--out", "run"])
+    talk = capsys.readouterr().err
+    assert done.value.code == 0, talk
+    assert "95 % interval" in talk
+    assert "previous line" in talk
+    assert "complete --adapter run/adapter --prefix" in talk
+
+
 @pytest.mark.slow
 def test_ctrl_c_writes_a_checkpoint_and_its_command_resumes(
     tiny_model: Path, rows: Path, tmp_path: Path

@@ -22,6 +22,12 @@ _LABELS = {
     "exact_match": "exact match",
     "stop_rate": "stops by itself",
 }
+_SHORT_LABELS = {
+    "nll_per_token": "NLL",
+    "edit_similarity": "edit sim.",
+    "exact_match": "exact",
+    "stop_rate": "stops",
+}
 _VERDICTS = {
     "better": "better: both intervals exclude zero",
     "worse": "worse",
@@ -157,6 +163,14 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
         (f"{outcome.num_holes} held-out holes", ">base", ">tuned", ">difference", "95 % interval"),
         rows,
     )
+    figures = tuple(_LABELS)
+    output.table(
+        ("asked on the same holes", *(f">{_SHORT_LABELS[figure]}" for figure in figures)),
+        [
+            (name, *(_figure(result.metrics.get(figure)) for figure in figures))
+            for name, result in outcome.contestants.items()
+        ],
+    )
     for line in _remarks(outcome):
         output.say(line)
     output.say("\ntry next:")
@@ -165,20 +179,18 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
 
 
 def _remarks(outcome: QuickstartOutcome) -> list[str]:
-    others = ", ".join(
-        f"{name} {result.metrics['edit_similarity']:.3f}"
-        for name, result in outcome.contestants.items()
-        if name != "tuned"
-    )
     forms = {gain.base_form.removeprefix("base, ") for gain in outcome.gains.values()}
     return [
         f"on {outcome.num_files} files that training never saw, the tuned model is "
         f"{_VERDICTS[outcome.verdict]}",
         f"base: the better of its forms for each figure ({', '.join(sorted(forms))})",
-        f"edit similarity of all others: {others}",
         f"{outcome.seconds / 60:.1f} minutes, peak memory {outcome.peak_memory_mib:,.0f} MiB",
         f"report: {outcome.run.shown_path}/report.html",
     ]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _tail(text: str) -> str:
