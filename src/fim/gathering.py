@@ -14,7 +14,7 @@ from fim.corpus import MANIFEST_FILE, BuiltCorpus, build_corpus, stdlib_root
 from fim.data import LoadedExamples, load_examples, load_hub_examples, split_examples
 
 if TYPE_CHECKING:
-    from fim.types import EncodedExample, FimExample, Progress
+    from fim.types import FimExample, Progress
 
 EMBEDDED_CORPUS_SOURCE = "the Python standard library of the running interpreter"
 EMBEDDED_CORPUS_LICENCE = "PSF-2.0"
@@ -87,16 +87,6 @@ def build_examples(
     if source == EMBEDDED_CORPUS_SOURCE:
         manifest["licences"] = {source: EMBEDDED_CORPUS_LICENCE}
     return Examples(built.train, built.held_out, manifest)
-
-
-def fingerprint_rows(rows: Sequence[EncodedExample]) -> str:
-    """Return a hash over the ids and labels of encoded rows, in order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for row in rows:
-        digest.update(struct.pack("<q", len(row.input_ids)))
-        digest.update(struct.pack(f"<{len(row.input_ids)}q", *row.input_ids))
-        digest.update(struct.pack(f"<{len(row.labels)}q", *row.labels))
-    return digest.hexdigest()
 
 
 def _from_built_set(data: DataSettings, path: Path) -> Examples:
