@@ -325,7 +325,7 @@ def test_an_unreadable_file_is_one_counted_drop(
 
 def test_an_empty_folder_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EmptyDatasetError, match="0 files seen") as caught:
+    with pytest.raises(EmptyDatasetError, match="no file there") as caught:
         build_corpus([tmp_path / "empty"], settings=SETTINGS, out=tmp_path / "set")
     assert caught.value.hint
     assert caught.value.exit_code == 3
@@ -368,7 +368,7 @@ def test_a_failed_write_leaves_the_earlier_set_and_nothing_else(
     def full_disk(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manifest_module, "_table", full_disk)
+    monkeypatch.setattr(manifest_module, "table_of", full_disk)
     with pytest.raises(OutputError, match="No space left"):
         build_corpus([tree], settings=SETTINGS, out=out)
     assert files_of(out) == before

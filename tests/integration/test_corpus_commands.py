@@ -10,6 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from fim.cli import data_build
+from fim.corpus.manifest import split_hash, write_corpus
+from fim.types import FimExample
 
 SOURCE = "".join(
     f"def work_{{seed}}_{n}(first_{n}, second):\n"
@@ -87,3 +89,54 @@ def test_a_missing_folder_is_told_with_a_hint(app: typer.Typer, project: Path) -
     assert "does not exist" in result.stderr
     assert "hint" in result.stderr
     assert project.exists()
+
+
+def leaking_set(out: Path) -> Path:
+    """Write a set two of whose held-out middles stand in its training text."""
+    middles = [f"left_{n} = call_{n}(first_{n}, second_{n}, factor={n})[{n}]" for n in range(2)]
+    train = [row("t", "".join(f"{middle}\n" for middle in middles), "train")]
+    held_out = [row(f"h{n}", middle, "held_out") for n, middle in enumerate(middles)]
+    sides = {"train": train, "held_out": held_out}
+    manifest = {"splits": {name: {"sha256": split_hash(rows)} for name, rows in sides.items()}}
+    write_corpus(out, manifest=manifest, train=train, held_out=held_out)
+    return out
+
+
+def row(name: str, middle: str, split: str) -> FimExample:
+    text = "".join(f"line_{name}_{n} = value_{name}({n})\n" for n in range(20))
+    return FimExample(
+        text, middle, "\n", language="Python", path=f"{name}.py", id=name, document_id=name,
+        split=split,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [
+        ([], 3),
+        (["--max-leaks", "1"], 3),
+        (["--max-leaks", "2"], 0),
+        (["--set", "corpus.max_leaks=2"], 0),
+    ],
+)
+def test_a_check_fails_above_its_limit(
+    app: typer.Typer, tmp_path: Path, arguments: list[str], exit_code: int
+) -> None:
+    out = str(leaking_set(tmp_path / "set"))
+    told = CliRunner().invoke(app, ["check", out, *arguments])
+    assert told.exit_code == exit_code, told.output
+    answer = CliRunner().invoke(app, ["check", out, "--json", *arguments])
+    assert answer.exit_code == exit_code
+    leaks = json.loads(answer.stdout)["leaks"]
+    assert leaks["middle_in_training_text"] == leaks["ngram_in_training_text"] == 2
+    if exit_code:
+        assert "cannot be trusted" in told.stderr
+        assert "left_0 = call_0" in told.stderr
+
+
+def test_a_set_with_an_empty_side_says_so(app: typer.Typer, project: Path) -> None:
+    told = CliRunner().invoke(app, ["build", str(project / "m100.py"), "--out", "set"])
+    assert told.exit_code == 0, told.output
+    assert "one side is empty" in told.stderr
+    both = CliRunner().invoke(app, ["build", str(project), "--out", "set"])
+    assert "one side is empty" not in both.stderr

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from fim.config import CorpusSettings
-from fim.corpus import build_corpus
+from fim.corpus import DocumentReader, build_corpus, stdlib_root
 from fim.corpus.cache import cache_file
 from fim.corpus.parallel import num_processes
 
@@ -24,7 +27,7 @@ from fim.config import CorpusSettings
 from fim.corpus import build_corpus
 if __name__ == "__main__":
     root, out, cache = map(Path, sys.argv[1:])
-    settings = CorpusSettings(held_out_fraction=0.2, holes_per_file=4, processes=1)
+    settings = CorpusSettings(held_out_fraction=0.2, holes_per_file=4, processes=2)
     build_corpus([root], settings=settings, out=out, cache=cache)
 """
 
@@ -95,24 +98,69 @@ def test_a_broken_cache_is_made_anew(tmp_path: Path) -> None:
     assert files_of(plain.out) == files_of(tmp_path / "two") == files_of(again.out)
 
 
+def copy_of_library(root: Path, num_files: int) -> Path:
+    """Copy real source files: some of the running interpreter's standard library."""
+    refs = DocumentReader(CorpusSettings(max_files=num_files)).list([stdlib_root()])
+    for ref in refs:
+        target = root / ref.entry.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((stdlib_root() / ref.entry.path).read_bytes())
+    return root
+
+
+def num_answers(cache: Path) -> int:
+    """Count what a build has kept so far."""
+    number = 0
+    for path in cache.glob("documents-*.sqlite"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            number += connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+    return number
+
+
 @pytest.mark.slow
-def test_a_killed_build_leaves_nothing_and_continues(tmp_path: Path) -> None:
-    root = write_tree(tmp_path / "tree", 1500)
+def test_a_build_killed_at_any_moment_leaves_the_earlier_set_and_continues(tmp_path: Path) -> None:
+    root = copy_of_library(tmp_path / "tree", 120)
     out, cache = tmp_path / "set", tmp_path / "cache"
+    build_corpus([write_tree(tmp_path / "small", 8)], settings=SETTINGS, out=out)
+    before = files_of(out)
+    moments = [
+        lambda: bool(list(tmp_path.glob(".set.*"))),
+        *(partial(lambda number: num_answers(cache) >= number, n) for n in (16, 60, 110, 150, 190)),
+    ]
     command = [sys.executable, "-c", CHILD, str(root), str(out), str(cache)]
-    child = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list(cache.glob("*.sqlite")):
-        time.sleep(0.05)
-    time.sleep(1.0)
-    os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    assert not out.exists()
+    kept = [0]
+    for is_now in moments:
+        child = subprocess.Popen(command, start_new_session=True)
+        while child.poll() is None and not is_now():
+            time.sleep(0.01)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        assert files_of(out) == before
+        kept.append(num_answers(cache))
+    assert kept == sorted(kept)
+    assert kept[-1] >= 190
     built = build_corpus([root], settings=SETTINGS, out=out, cache=cache)
-    assert built.num_known["files"] > 0
+    assert built.num_known["files"] == 120
     plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "plain")
-    assert files_of(out) == files_of(plain.out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "plain", "set", "tree"]
+    assert files_of(out) == files_of(plain.out) != before
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["cache", "plain", "set", "small", "tree"]
+
+
+@pytest.mark.slow
+def test_real_files_with_context_give_the_same_bytes_by_any_number(tmp_path: Path) -> None:
+    root = copy_of_library(tmp_path / "tree", 400)
+    sets = []
+    for processes in (1, 2, 3):
+        settings = CorpusSettings(processes=processes)
+        out = tmp_path / f"set{processes}"
+        built = build_corpus([root], settings=settings, out=out)
+        sets.append(files_of(out))
+        context = built.manifest["context"]
+        assert isinstance(context, dict)
+        assert context["rows"]["with_context"] > 100
+    assert sets[0] == sets[1] == sets[2]
 
 
 def test_a_set_that_a_killed_build_moved_aside_comes_back(tmp_path: Path) -> None:
@@ -126,3 +174,14 @@ def test_a_set_that_a_killed_build_moved_aside_comes_back(tmp_path: Path) -> Non
     build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
     assert files_of(tmp_path / "set") == before
     assert not aside.exists()
+
+
+def test_an_empty_work_folder_goes_when_its_process_is_gone(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "tree", 8)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    for name in (f".set.{child.pid}-a", f".set.{os.getpid()}-b", ".set.foreign"):
+        (tmp_path / name).mkdir()
+    build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([f".set.{os.getpid()}-b", ".set.foreign", "set", "tree"])

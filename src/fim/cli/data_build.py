@@ -57,7 +57,7 @@ FromCommitsOption = Annotated[
         "--from-commits",
         metavar="N",
         min=1,
-        help="Cut holes only into lines that the last N commits added.",
+        help="Cut holes only into lines of the last N commits; context is as they found it.",
         show_default=False,
     ),
 ]
@@ -281,6 +281,11 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     ]
     output.table(("", ">count"), rows)
     output.say(f"{answer['seconds']} s, {answer['mb_per_second']} MB/s of source text")
+    if not all(num_examples(built).values()):
+        output.warn(
+            "one side is empty: with so few files that are not alike there is nothing to measure "
+            "on; give more files or repositories"
+        )
     output.hint(f"fim data check {built.out}")
     output.hint(f"fim train --data {built.out}")
     output.write_text(f"{built.out}\n")

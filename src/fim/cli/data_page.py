@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fim.reporting.data_page import Chart, DataPage
+    from fim.reporting.data_page import ChartGroup, DataPage
     from fim.types import FimExample
 
 _MANIFEST_FILE = "manifest.json"
@@ -23,35 +23,66 @@ def gather_page(source: Path, examples: Mapping[str, tuple[FimExample, ...]]) ->
         source: A built set or a data file; only a built set says what was dropped.
         examples: Rows by side.
     """
-    from fim.reporting.data_page import DataPage, bucket_lengths, make_chart
+    from fim.reporting.data_page import DataPage
 
-    charts: list[Chart] = []
-    for split, rows in examples.items():
-        name = split.replace("_", "-")
-        charts += [
-            make_chart(f"Languages, {name}", Counter(row.language or "unknown" for row in rows)),
-            make_chart(f"Kinds of holes, {name}", Counter(row.span_kind or "none" for row in rows)),
-            make_chart(
-                f"Length of the middle in characters, {name}",
-                bucket_lengths([len(row.middle) for row in rows]),
-                is_sorted=False,
-            ),
-        ]
     manifest = _manifest(source)
-    charts += [
-        make_chart("Files left out, by reason", _counts(manifest, "files", "dropped")),
-        make_chart("Holes left out, by reason", _counts(manifest, "holes", "dropped")),
-        make_chart(
-            "Licences of the training files", _counts(manifest, "splits", "train", "licences")
-        ),
-    ]
+    groups = [*_row_groups(examples), *_manifest_groups(manifest)]
     facts = [
         (f"{split.replace('_', '-')} rows", f"{len(rows):,}") for split, rows in examples.items()
     ]
-    files = manifest.get("files")
+    files, num_bytes = manifest.get("files"), manifest.get("bytes_used")
     if isinstance(files, Mapping):
         facts += [("files seen", f"{files['seen']:,}"), ("files used", f"{files['used']:,}")]
-    return DataPage(source.name or str(source), tuple(facts), tuple(charts))
+    if isinstance(num_bytes, int):
+        facts.append(("source text", f"{num_bytes / 1e6:,.1f} MB"))
+    return DataPage(source.name or str(source), tuple(facts), tuple(groups))
+
+
+def _row_groups(examples: Mapping[str, tuple[FimExample, ...]]) -> list[ChartGroup]:
+    """Return what the rows of both sides tell, side by side."""
+    from fim.reporting.data_page import ChartGroup, bucket_lengths, make_chart
+
+    languages, kinds, lengths, context = [], [], [], []
+    for split, rows in examples.items():
+        name = split.replace("_", "-")
+        languages.append(make_chart(name, Counter(row.language or "unknown" for row in rows)))
+        kinds.append(make_chart(name, Counter(row.span_kind or "none" for row in rows)))
+        found = bucket_lengths([len(row.middle) for row in rows])
+        lengths.append(make_chart(name, found, is_sorted=False))
+        given = Counter(len(row.context) for row in rows)
+        counts = {str(number): given[number] for number in range(max(given, default=-1) + 1)}
+        context.append(make_chart(name, counts, is_sorted=False))
+    return [
+        ChartGroup("Languages", tuple(languages)),
+        ChartGroup("Kinds of holes", tuple(kinds)),
+        ChartGroup("Length of the middle, in characters", tuple(lengths)),
+        ChartGroup("Pieces of other files in a row", tuple(context)),
+    ]
+
+
+def _manifest_groups(manifest: Mapping[str, object]) -> list[ChartGroup]:
+    """Return what only the record of a build tells; nothing without one."""
+    from fim.reporting.data_page import ChartGroup, make_chart
+
+    if not manifest:
+        return []
+    dropped = (
+        make_chart("Files", _counts(manifest, "files", "dropped")),
+        make_chart("Holes", _counts(manifest, "holes", "dropped")),
+    )
+    context = (
+        make_chart("How it was found", _counts(manifest, "context", "items")),
+        make_chart("Why it was left out", _counts(manifest, "context", "items_dropped")),
+    )
+    content = (
+        make_chart("Licences of the files", _counts(manifest, "content", "licences")),
+        make_chart("Secrets replaced", _counts(manifest, "content", "redacted_secrets")),
+    )
+    return [
+        ChartGroup("What was left out, by reason", dropped),
+        ChartGroup("Context", context),
+        ChartGroup("What the files hold", content),
+    ]
 
 
 def _manifest(source: Path) -> Mapping[str, object]:

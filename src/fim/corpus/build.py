@@ -20,6 +20,7 @@ from fim.corpus.context_stage import rows_with_context
 from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures
 from fim.corpus.documents import DocumentReader, FileRef, Selection
 from fim.corpus.leaks import LeakJob
+from fim.corpus.library import Library, module_table
 from fim.corpus.manifest import (
     WorkFolder,
     hash_of_rows,
@@ -29,14 +30,14 @@ from fim.corpus.manifest import (
 )
 from fim.corpus.ngrams import all_ngrams
 from fim.corpus.parallel import Job, num_processes, run_job
-from fim.corpus.reasons import DropReason, Tally
+from fim.corpus.reasons import DropReason, Tally, nothing_made
 from fim.corpus.shards import DocumentRows, WriteJob, plan_shards
 from fim.corpus.sides import choose_sides
 from fim.corpus.splits import HELD_OUT, TRAIN, leak_needle
 from fim.corpus.spool import Spool, StoredDocument
 from fim.corpus.study import CutJob, Placed, StudyJob
 from fim.corpus.thinning import CutDocument, RepeatFilter, sub_sample, without_leaks
-from fim.errors import ConflictingSettingsError, EmptyDatasetError
+from fim.errors import ConflictingSettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,6 +185,7 @@ class CorpusBuild:
         self.placed: tuple[Placed, ...] = ()
         self.context = ContextCounts()
         self.num_known: Counter[str] = Counter()
+        self.library = Library()
         self._work = work
         self._cache = cache_file(cache, settings) if cache is not None else None
         self._progress = progress
@@ -202,7 +204,7 @@ class CorpusBuild:
             cut = self._cut(self._place(stored, signatures))
             self.placed = tuple(item.placed for item in cut)
             if not cut:
-                raise self._empty(roots)
+                raise nothing_made(roots, self.reader.tally)
             return self._with_context(self._thin(cut, limits))
         finally:
             self._spool.close()
@@ -241,7 +243,7 @@ class CorpusBuild:
                 seen.add(studied.normalised)
                 kept.append(studied.stored)
                 sketches += studied.signature
-        table = np.frombuffer(bytes(sketches), dtype=np.uint64).reshape(-1, NUM_PERMUTATIONS)
+        table = np.frombuffer(sketches, dtype=np.uint64).reshape(-1, NUM_PERMUTATIONS)
         return tuple(kept), table
 
     def _place(
@@ -268,9 +270,11 @@ class CorpusBuild:
     def _cut(self, placed: Sequence[Placed]) -> tuple[CutDocument, ...]:
         job = CutJob(self.settings, self._work, self._cache)
         repeats = RepeatFilter(self.holes)
+        modules = module_table(placed)
         used = []
         answers = self.run(job, placed, "cutting holes")
-        for item, cut in zip(placed, answers, strict=True):
+        for number, (item, cut) in enumerate(zip(placed, answers, strict=True)):
+            self.library.add(number, item, cut, modules)
             self.num_known["documents"] += cut.is_known
             self.holes.see(len(cut.spans))
             if cut.spans:
@@ -285,7 +289,7 @@ class CorpusBuild:
         sides = {
             split: tuple(item for item in cut if item.placed.split == split) for split in limits
         }
-        sides[HELD_OUT] = self._without_leaks(sides[HELD_OUT], sides[TRAIN])
+        sides[HELD_OUT] = self._without_leaks(sides[HELD_OUT], cut)
         seed = self.settings.seed
         return {
             split: tuple(
@@ -301,7 +305,7 @@ class CorpusBuild:
     ) -> Mapping[str, tuple[DocumentRows, ...]]:
         given, self.context = rows_with_context(
             rows,
-            self.placed,
+            self.library,
             settings=self.settings,
             spool=self._work,
             processes=num_processes(self.settings.processes, len(self.placed)),
@@ -310,7 +314,7 @@ class CorpusBuild:
         return given
 
     def _without_leaks(
-        self, held_out: Sequence[CutDocument], train: Sequence[CutDocument]
+        self, held_out: Sequence[CutDocument], cut: Sequence[CutDocument]
     ) -> tuple[CutDocument, ...]:
         import numpy as np
 
@@ -324,7 +328,7 @@ class CorpusBuild:
         )
         needles: set[str] = set()
         ngrams = np.zeros(0, dtype=np.uint64)
-        for found in self.run(job, [item.placed.stored for item in train], "looking for leaks"):
+        for found in self.run(job, self._training_texts(cut), "looking for leaks"):
             needles |= found.needles
             if found.ngrams is not None and len(found.ngrams):
                 ngrams = np.union1d(ngrams, found.ngrams)
@@ -332,17 +336,11 @@ class CorpusBuild:
             held_out, needles=needles, ngrams=ngrams, width=width, tally=self.holes
         )
 
-    def _empty(self, roots: Sequence[Path]) -> EmptyDatasetError:
-        tally = self.reader.tally
-        counts = ", ".join(f"{number} {reason}" for reason, number in tally.dropped.items())
-        names = ", ".join(str(root) for root in roots)
-        return EmptyDatasetError(
-            f"no hole could be made from {names}: {tally.seen} files seen, "
-            f"dropped {counts or 'none'}; a data set needs at least one source file",
-            hint="give a folder with source code, or loosen the gate that dropped most "
-            "(fim config explain corpus.max_file_bytes)",
-            context={"files": tally.report().as_json()},
-        )
+    def _training_texts(self, cut: Sequence[CutDocument]) -> Sequence[StoredDocument]:
+        """Return what training rows may hold: their own documents, and those shown as context."""
+        placed = [*(item.placed for item in cut), *(item.placed for item in self.library.members)]
+        found = {item.stored.document.id: item.stored for item in placed if item.split == TRAIN}
+        return tuple(found.values())
 
 
 def _write(

@@ -24,7 +24,7 @@ _NOT_IN_KEY = frozenset(
     {
         "context_distractor_share",
         "context_items",
-        "context_max_chars",
+        "context_max_tokens",
         "context_none_share",
         "held_out_fraction",
         "held_out_paths",

@@ -26,7 +26,7 @@ def write_card(folder: Path, manifest: Mapping[str, object]) -> None:
 def render_card(manifest: Mapping[str, object]) -> str:
     """Return the data card of a manifest, in Markdown."""
     config, files, holes = (_part(manifest, name) for name in ("config", "files", "holes"))
-    splits = _part(manifest, "splits")
+    splits, content, context = (_part(manifest, name) for name in ("splits", "content", "context"))
     rule = _SPLIT_RULES[str(config.get("split", "group"))].format(**config)
     sections = (
         "# Fill-in-the-middle data set",
@@ -47,9 +47,17 @@ def render_card(manifest: Mapping[str, object]) -> str:
         "## Sources",
         _table(("root", "kind", "commit", "files"), _inputs(manifest)),
         "The licence of the code is that of its sources; this set adds none.",
+        _table(("licence", "files"), _counts(content, "licences")),
+        f"Secrets replaced by a placeholder: {_total(content, 'redacted_secrets'):,}, in "
+        f"{content.get('redacted_files', 0)} files; no hole touches one.",
         "## Languages and kinds of holes (train)",
         _table(("language", "rows"), _counts(_part(splits, "train"), "languages")),
         _table(("kind", "rows"), _counts(_part(splits, "train"), "span_kinds")),
+        "## Context",
+        "Pieces of other files that a row shows, by how they were found; never the middle, never "
+        "held-out text in a training row.",
+        _table(("rows", "count"), _named(context, "rows")),
+        _table(("pieces", "count"), _named(context, "items")),
         "## What was left out",
         _table(("files", "count"), [("seen", files.get("seen")), *_dropped(files)]),
         _table(("holes", "count"), [("cut", holes.get("seen")), *_dropped(holes)]),
@@ -76,6 +84,14 @@ def _inputs(manifest: Mapping[str, object]) -> list[tuple[object, ...]]:
 
 def _counts(part: Mapping[str, object], name: str) -> list[tuple[object, ...]]:
     return list(_part(part, name).items())
+
+
+def _named(part: Mapping[str, object], name: str) -> list[tuple[object, ...]]:
+    return [(str(key).replace("_", " "), count) for key, count in _part(part, name).items()]
+
+
+def _total(part: Mapping[str, object], name: str) -> int:
+    return sum(count for count in _part(part, name).values() if isinstance(count, int))
 
 
 def _dropped(report: Mapping[str, object]) -> list[tuple[object, ...]]:

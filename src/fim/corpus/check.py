@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from fim.corpus.context import holds_middle
 from fim.corpus.decontamination import (
     HUMAN_EVAL,
     BenchmarkItem,
@@ -22,14 +23,17 @@ from fim.corpus.decontamination import (
     human_eval_items,
 )
 from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures, shingles, signature
+from fim.corpus.hashing import content_hash
 from fim.corpus.manifest import MANIFEST_FILE, hash_of_rows, iterate_rows, row_hash
-from fim.corpus.ngrams import GOLD_TOKENS, NgramSearch, all_ngrams, ngram_hashes
+from fim.corpus.ngrams import GOLD_TOKENS, NgramSearch, all_ngrams, ngram_hashes, share_found
 from fim.corpus.splits import HELD_OUT, TRAIN, VerbatimSearch, leak_needle
 from fim.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from fim.types import FimExample
 
 MAX_SHOWN = 10
 _SHOWN_CHARS = 80
@@ -78,6 +82,8 @@ class _Side:
     places: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     sketches: bytearray = field(default_factory=bytearray)
     held_out: list[tuple[str, str | None, str]] = field(default_factory=list)
+    contexts: set[str] = field(default_factory=set)
+    told_own: list[dict[str, object]] = field(default_factory=list)
 
 
 def check_corpus(
@@ -89,8 +95,9 @@ def check_corpus(
     """Look for leaks between the sides of a built set, and for rows unlike its manifest's.
 
     Kinds: documents on both sides, near-duplicates across, held-out middles of 40 characters or
-    more verbatim in training text, held-out middles that share a run of 13 tokens with it, problems
-    of HumanEval in training text, rows unlike the manifest's.
+    more verbatim in training text, held-out middles that share a run of 13 tokens with it, held-out
+    middles that do either with the context of training rows, rows whose own context holds their
+    middle, problems of HumanEval in training text, rows unlike the manifest's.
 
     Args:
         folder: A built set.
@@ -106,12 +113,15 @@ def check_corpus(
     with TextFile() as texts:
         train, held_out = (_read_side(folder, split, texts) for split in (TRAIN, HELD_OUT))
         scan = _scan_training(train, held_out, texts, width, _benchmark(benchmark))
+        in_context = _scan_context(train, held_out, texts, width)
         near_duplicates = _near_duplicates(train, held_out, texts, threshold)
     findings: dict[str, list[dict[str, object]]] = {
         "shared_document": _shared_documents(train, held_out),
         "near_duplicate_document": near_duplicates,
         "middle_in_training_text": scan.verbatim,
         "ngram_in_training_text": scan.ngrams,
+        "middle_in_training_context": in_context,
+        "middle_in_own_context": [*train.told_own, *held_out.told_own],
         "benchmark_in_training_text": [
             {"benchmark": scan.contamination.benchmark, "item": name}
             for name in scan.contamination.contaminated
@@ -126,16 +136,7 @@ def check_corpus(
             for finding in found[:MAX_SHOWN]
         ],
         limit=limit,
-        facts={
-            "train_rows": train.num_rows,
-            "held_out_rows": held_out.num_rows,
-            "train_documents": len(train.places),
-            "held_out_documents": len(held_out.places),
-            "ngram_tokens": width,
-            "benchmark": scan.contamination.benchmark or "not installed",
-            "benchmark_items": scan.contamination.num_items,
-            "benchmark_items_touched": scan.contamination.num_touched,
-        },
+        facts=_looked_at(train, held_out, width, scan.contamination),
     )
 
 
@@ -154,6 +155,22 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
             hint=f"fim data build PATH... --out {folder}",
         ) from error
     return dict(manifest)
+
+
+def _looked_at(
+    train: _Side, held_out: _Side, width: int, contamination: Contamination
+) -> Mapping[str, object]:
+    return {
+        "train_rows": train.num_rows,
+        "held_out_rows": held_out.num_rows,
+        "train_documents": len(train.places),
+        "held_out_documents": len(held_out.places),
+        "train_context_items": len(train.contexts),
+        "ngram_tokens": width,
+        "benchmark": contamination.benchmark or "not installed",
+        "benchmark_items": contamination.num_items,
+        "benchmark_items_touched": contamination.num_touched,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +220,42 @@ def _read_side(folder: Path, split: str, texts: TextFile) -> _Side:
         side.hashes.append(row_hash(row))
         if split == HELD_OUT:
             side.held_out.append((row.id, row.path, row.middle))
+        _read_context(side, row, texts)
         if row.document_id not in side.places:
             side.places[row.document_id] = (row.repo, row.path)
             text = row.prefix + row.middle + row.suffix
             texts.add(f"{split}/{row.document_id}", text)
             side.sketches += signature(shingles(text)).tobytes()
     return side
+
+
+def _read_context(side: _Side, row: FimExample, texts: TextFile) -> None:
+    for item in row.context:
+        if holds_middle(item.text, row.middle):
+            side.told_own.append(_finding((row.id, row.path, row.middle)))
+        name = f"context/{content_hash(item.text)}"
+        if side.split == TRAIN and name not in side.contexts:
+            side.contexts.add(name)
+            texts.add(name, item.text)
+
+
+def _scan_context(
+    train: _Side, held_out: _Side, texts: TextFile, width: int
+) -> list[dict[str, object]]:
+    middles = [middle for _, _, middle in held_out.held_out]
+    verbatim = VerbatimSearch(leak_needle(middle) for middle in middles)
+    runs = all_ngrams(middles, width) if width else all_ngrams(())
+    ngrams = NgramSearch(runs, width)
+    for name in sorted(train.contexts):
+        text = texts.text(name)
+        verbatim.scan(text)
+        ngrams.scan(text)
+    return [
+        _finding(row)
+        for row in held_out.held_out
+        if leak_needle(row[2]) in verbatim.found
+        or (width and share_found(ngram_hashes(row[2], width), ngrams.found))
+    ]
 
 
 def _scan_training(
@@ -222,14 +269,13 @@ def _scan_training(
 
     middles = [middle for _, _, middle in held_out.held_out]
     verbatim = VerbatimSearch(leak_needle(middle) for middle in middles)
-    ngrams = NgramSearch(all_ngrams(middles, width) if width else np.zeros(0, np.uint64), width)
+    ngrams = NgramSearch(all_ngrams(middles, width) if width else all_ngrams(()), width)
     problems = BenchmarkSearch(benchmark[1])
     for document_id in train.places:
         text = texts.text(f"{TRAIN}/{document_id}")
         verbatim.scan(text)
         problems.scan(text)
-        if width:
-            ngrams.scan(text)
+        ngrams.scan(text)
     found = ngrams.found
     return _Scan(
         verbatim=[
@@ -271,7 +317,7 @@ def _near_duplicates(
 
     ids = [*train.places, *held_out.places]
     names = [f"{side.split}/{name}" for side in (train, held_out) for name in side.places]
-    table = np.frombuffer(bytes(train.sketches + held_out.sketches), dtype=np.uint64)
+    table = np.frombuffer(train.sketches + held_out.sketches, dtype=np.uint64)
     signatures = table.reshape(-1, NUM_PERMUTATIONS)
     groups = group_signatures(signatures, lambda index: texts.text(names[index]), threshold)
     places = [*train.places.values(), *held_out.places.values()]

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
+from fim.corpus.history import (
+    LOG_COMMITS,
+    History,
+    changes_by_path,
+    maker_of,
+    read_log,
+    runs_of,
+)
 from fim.corpus.scan import GitSource, SourceEntry, existing_folder, require_commit
 
 if TYPE_CHECKING:
@@ -45,65 +53,88 @@ class _Changed:
 
 
 class CommitsSource(GitSource):
-    """The files of the last commits as each left them, with the lines that it added.
+    """The files of the last commits as each left them, and all files as each commit found them.
+
+    A version holds holes in the lines that the newest commit which made it added. A version that
+    the parent of one of the commits held may be shown as context of that commit's lines. Whoever
+    wants no context gets the versions with holes alone.
 
     Args:
         root: A folder of a repository.
         head: The newest commit.
         number: How many commits, merges left out.
+        with_context: Return the files of the parents too.
     """
 
-    def __init__(self, root: Path, head: str, number: int) -> None:
+    def __init__(self, root: Path, head: str, number: int, *, with_context: bool = True) -> None:
         super().__init__(root, head, ())
         self._folder = root
         self._head = head
         self._number = number
+        self._with_context = with_context
 
     def entries(self) -> Sequence[SourceEntry]:
-        """Return every version of a file that one of the commits added lines to, newest first."""
+        """Return the versions of files, sorted by path and content."""
+        log = read_log(self._folder, self._head, self._number + LOG_COMMITS)
+        commits = [commit.id for commit in log[: self._number]]
         found: dict[tuple[str, str], SourceEntry] = {}
         families: dict[str, str] = {}
-        for commit in recent_commits(self._folder, self._head, self._number):
+        for number, commit in enumerate(commits):
             for entry in _changed_entries(self._folder, commit, families):
-                found.setdefault((entry.path, entry.object_id), entry)
+                made = replace(entry, history=History(number, number, ()))
+                found.setdefault((entry.path, entry.object_id), made)
+        if self._with_context:
+            self._add_parents(commits, changes_by_path(log), families, found)
         return tuple(sorted(found.values(), key=lambda entry: (entry.path, entry.object_id)))
 
+    def _add_parents(
+        self,
+        commits: Sequence[str],
+        changes: Mapping[str, tuple[int, ...]],
+        families: Mapping[str, str],
+        found: dict[tuple[str, str], SourceEntry],
+    ) -> None:
+        for (path, object_id), numbers in _seen_from(self._folder, commits).items():
+            seen = runs_of(numbers)
+            known = found.get((path, object_id))
+            if known is None:
+                history = History(maker_of(seen, changes.get(path, ())), None, seen)
+                family = families.get(path, path)
+                found[path, object_id] = SourceEntry(
+                    path, object_id=object_id, lines=(), family=family, history=history
+                )
+            elif known.history is not None:
+                found[path, object_id] = replace(known, history=replace(known.history, seen=seen))
 
-def open_commits(root: Path, number: int, *, revision: str | None = None) -> CommitsSource:
-    """Return the versions of files that the last commits of a repository made.
+
+def open_commits(
+    root: Path, number: int, *, revision: str | None = None, with_context: bool = True
+) -> CommitsSource:
+    """Return the versions of files that the last commits of a repository made and found.
 
     Args:
         root: A folder of a repository.
         number: How many commits, merges left out.
         revision: The newest commit; None takes HEAD.
+        with_context: Return the files of the parents too.
 
     Raises:
         SourceNotFoundError: The root is missing, is no repository, or has no such commit.
     """
     folder = existing_folder(root)
-    return CommitsSource(folder, require_commit(folder, revision or "HEAD"), number)
+    head = require_commit(folder, revision or "HEAD")
+    return CommitsSource(folder, head, number, with_context=with_context)
 
 
-def recent_commits(root: Path, head: str, number: int) -> tuple[str, ...]:
-    """Return the last commits that touched the folder, merges left out, the newest first.
-
-    Raises:
-        SourceNotFoundError: git cannot read the history.
-    """
-    listed = git.run_git(root, "rev-list", "--no-merges", f"--max-count={number}", head, "--", ".")
-    return tuple(listed.decode("ascii").split())
-
-
-def base_commit(root: Path, head: str, number: int) -> str | None:
-    """Return the parent of the oldest of the last commits, or None where it has none.
-
-    Everything in that commit is older than every line that the commits added.
-
-    Raises:
-        SourceNotFoundError: git cannot read the history.
-    """
-    commits = recent_commits(root, head, number)
-    return git.resolve_commit(root, f"{commits[-1]}^") if commits else None
+def _seen_from(root: Path, commits: Sequence[str]) -> Mapping[tuple[str, str], list[int]]:
+    """Return for each version of a file the commits whose parent holds it, the newest first."""
+    seen: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, commit in enumerate(commits):
+        parent = git.resolve_commit(root, f"{commit}^")
+        for entry in git.list_tree(root, parent) if parent is not None else ():
+            if entry.mode in _REGULAR_MODES:
+                seen[entry.path, entry.object_id].append(number)
+    return seen
 
 
 def lines_added_since(root: Path, since: str, until: str) -> Mapping[str, LineRanges]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING
 
 from fim.corpus.hashing import stable_fraction
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fim.config import CorpusSettings
     from fim.corpus.neighbours import Candidate, Neighbourhood, Target
 
+BYTES_PER_TOKEN = 3.3
 MIN_TELLING_CHARS = 20
 _MIN_TELLING_LINE_CHARS = 8
 _MAX_SHARED_LINES = 0.8
@@ -124,6 +126,16 @@ def holds_middle(text: str, middle: str) -> bool:
     return len(lines) > 1 and sum(line in known for line in lines) >= _MAX_SHARED_LINES * len(lines)
 
 
+def estimated_tokens(text: str) -> int:
+    """Return about how many tokens a text has: its bytes by 3.3, rounded up.
+
+    The tokenizer of SmolLM2 has a token for 3.8 bytes of the Python standard library, 3.7 of click
+    and of TanStack Query, 3.4 of Rust's ignore and 2.9 of C headers.
+    """
+    num_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return ceil(num_bytes / BYTES_PER_TOKEN)
+
+
 def fuse(rankings: Iterable[Sequence[Candidate]]) -> tuple[tuple[Candidate, float], ...]:
     """Return the candidates of several rankings, best first, by reciprocal rank.
 
@@ -158,7 +170,7 @@ def _draw(settings: CorpusSettings, purpose: str, hole: Hole) -> float:
 
 
 class _Picker:
-    """Takes whole items until their number or the budget of characters is used up."""
+    """Takes whole items until their number or the budget of tokens is used up."""
 
     def __init__(
         self,
@@ -169,7 +181,7 @@ class _Picker:
     ) -> None:
         self._neighbourhood = neighbourhood
         self._max_items = settings.context_items
-        self._room = settings.context_max_chars
+        self._room = settings.context_max_tokens
         self._middle = middle
         self._counts = counts
         self.picks: list[Pick] = []
@@ -182,17 +194,18 @@ class _Picker:
     def take_back(self) -> None:
         """Give the last item back."""
         candidate = self.picks.pop().candidate
-        self._room += candidate.end - candidate.start
+        self._room += estimated_tokens(self._neighbourhood.text(candidate))
 
     def offer(self, candidate: Candidate, score: float) -> None:
         """Take a candidate where it fits, tells something new and does not hold the middle."""
         if self.is_full or any(candidate.overlaps(pick.candidate) for pick in self.picks):
             return
         text = self._neighbourhood.text(candidate)
-        if len(text) > self._room:
+        size = estimated_tokens(text)
+        if size > self._room:
             self._counts.dropped["over_budget"] += 1
         elif holds_middle(text, self._middle):
             self._counts.dropped["holds_middle"] += 1
         elif text.strip():
-            self._room -= len(text)
+            self._room -= size
             self.picks.append(Pick(candidate, score))

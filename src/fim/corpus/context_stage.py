@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from struct import Struct
 from typing import TYPE_CHECKING
 
-from fim.corpus.context import ContextCounts, Hole, Pick, choose_context
+from fim.corpus.context import ContextCounts, Hole, choose_context
 from fim.corpus.hashing import stable_hash
-from fim.corpus.neighbours import Neighbour, Neighbourhood, document_facts
+from fim.corpus.history import History
+from fim.corpus.neighbours import Neighbour, Neighbourhood
 from fim.corpus.parallel import run_job
 from fim.corpus.splits import TRAIN
 from fim.corpus.spool import Spool, StoredDocument
-from fim.corpus.syntax import Grammars
+from fim.corpus.study import read_definitions
 from fim.types import ContextItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fim.config import CorpusSettings
+    from fim.corpus.library import Library, Member, Pool
     from fim.corpus.shards import DocumentRows
     from fim.corpus.spans import Span
-    from fim.corpus.study import Placed
     from fim.types import FimExample, Progress
 
-POOL_BYTES = 16_000_000
 _TEXTS_KEPT = 64
+_PIECE = Struct("<iiiid")
 
 
 @dataclass(frozen=True, slots=True)
-class ContextRef:
-    """A piece of a stored document that a row gets as context.
+class RowContext:
+    """The context of a document's rows, packed small: a set holds one for each document.
 
     Args:
-        stored: The document.
-        start: Where the piece begins (characters).
-        end: Where it ends (characters).
-        score: Relevance, higher is better.
+        sources: The documents that pieces are of, shared by the rows of many documents.
+        pieces: For each piece the row, the number of its source, its first and last character and
+            its score, best first.
     """
 
-    stored: StoredDocument
-    start: int
-    end: int
-    score: float
-
-
-RowContext = tuple[tuple[ContextRef, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Documents that may be context of one another, and the holes of each that became rows."""
-
-    documents: tuple[Placed, ...]
-    holes: tuple[tuple[Span, ...], ...]
+    sources: tuple[StoredDocument, ...] = ()
+    pieces: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolContext:
     """The context of every hole of every document of a pool, and what was counted."""
 
-    context: tuple[RowContext, ...]
+    pieces: tuple[bytes, ...]
     counts: ContextCounts
 
 
@@ -88,7 +76,6 @@ class ContextWorker:
     def __init__(self, job: ContextJob) -> None:
         self._settings = job.settings
         self._spool = Spool(job.spool)
-        self._grammars = Grammars()
 
     def work(self, items: Sequence[Pool]) -> Sequence[PoolContext]:
         """Return the context of each pool's rows."""
@@ -99,35 +86,42 @@ class ContextWorker:
         self._spool.close()
 
     def _pool(self, pool: Pool) -> PoolContext:
-        files = [
-            Neighbour(
-                repo=item.stored.document.repo,
-                path=item.stored.document.path,
-                language=item.stored.document.language,
-                text=self._spool.text(item.stored),
-                group=item.group,
-                trains=item.split == TRAIN,
-            )
-            for item in pool.documents
-        ]
-        facts = [document_facts(file.text, file.language, self._grammars) for file in files]
-        neighbourhood = Neighbourhood(files, facts)
+        files = [self._neighbour(member) for member in pool.members]
+        neighbourhood = Neighbourhood(files)
         counts = ContextCounts()
-        context = []
-        for number, (item, spans) in enumerate(zip(pool.documents, pool.holes, strict=True)):
-            rows = []
-            for span in spans:
-                identity = stable_hash(item.stored.document.id, span.start, span.end)
+        if pool.num_absent:
+            counts.dropped["import_over_pool_room"] += pool.num_absent
+        pieces = []
+        for number, (member, spans) in enumerate(zip(pool.members, pool.holes, strict=True)):
+            packed = bytearray()
+            for row, span in enumerate(spans):
+                identity = stable_hash(member.placed.stored.document.id, span.start, span.end)
                 hole = Hole(identity, files[number].text, span.start, span.end)
                 target = neighbourhood.target(number, (span.start, span.end))
                 picks = choose_context(hole, target, neighbourhood, self._settings, counts)
-                rows.append(tuple(_reference(pool, pick) for pick in picks))
-            context.append(tuple(rows))
-        return PoolContext(tuple(context), counts)
+                for pick in picks:
+                    piece = pick.candidate
+                    packed += _PIECE.pack(row, piece.number, piece.start, piece.end, pick.score)
+            pieces.append(bytes(packed))
+        return PoolContext(tuple(pieces), counts)
+
+    def _neighbour(self, member: Member) -> Neighbour:
+        stored = member.placed.stored
+        return Neighbour(
+            repo=stored.document.repo,
+            path=stored.document.path,
+            language=stored.document.language,
+            text=self._spool.text(stored),
+            group=member.placed.group,
+            trains=member.placed.split == TRAIN,
+            definitions=read_definitions(self._spool, member.facts),
+            links=member.links,
+            history=stored.history or History(),
+        )
 
 
 def find_context(
-    documents: Sequence[Placed],
+    library: Library,
     holes: Mapping[str, tuple[Span, ...]],
     *,
     settings: CorpusSettings,
@@ -137,11 +131,11 @@ def find_context(
 ) -> tuple[Mapping[str, RowContext], ContextCounts]:
     """Return the context of every row by document id, and what was counted.
 
-    Documents are pooled by repository and path, 16 MB of text together, and see their own pool
-    alone; a process holds one pool at a time. The answer does not depend on the processes.
+    Documents are pooled by repository and path and see their own pool with its guests alone; a
+    process holds one pool at a time. The answer does not depend on the processes.
 
     Args:
-        documents: Every document of both sides that gave holes.
+        library: The documents that may be context.
         holes: The holes that became rows, by document id.
         settings: Number of items, budget and shares.
         spool: Folder of the spool.
@@ -151,7 +145,7 @@ def find_context(
     Raises:
         SetupError: A process died.
     """
-    pools = tuple(_pools(documents, holes))
+    pools = tuple(library.pools(holes))
     counts = ContextCounts()
     found: dict[str, RowContext] = {}
     if progress is not None:
@@ -160,9 +154,10 @@ def find_context(
     answers = run_job(job, pools, processes=min(processes, len(pools)), chunk_items=1)
     for number, (pool, answer) in enumerate(zip(pools, answers, strict=True), start=1):
         counts.add(answer.counts)
-        for item, context in zip(pool.documents, answer.context, strict=True):
-            if any(context):
-                found[item.stored.document.id] = context
+        sources = tuple(member.placed.stored for member in pool.members)
+        for stored, pieces in zip(sources, answer.pieces, strict=True):
+            if pieces:
+                found[stored.document.id] = RowContext(sources, pieces)
         if progress is not None:
             progress.advance(number, rows=counts.rows["with_context"])
     if progress is not None:
@@ -172,7 +167,7 @@ def find_context(
 
 def rows_with_context(
     rows: Mapping[str, Sequence[DocumentRows]],
-    documents: Sequence[Placed],
+    library: Library,
     *,
     settings: CorpusSettings,
     spool: Path,
@@ -188,11 +183,12 @@ def rows_with_context(
         return {split: tuple(items) for split, items in rows.items()}, ContextCounts()
     holes = {item.stored.document.id: item.spans for items in rows.values() for item in items}
     found, counts = find_context(
-        documents, holes, settings=settings, spool=spool, processes=processes, progress=progress
+        library, holes, settings=settings, spool=spool, processes=processes, progress=progress
     )
     return {
         split: tuple(
-            replace(item, context=found.get(item.stored.document.id, ())) for item in items
+            replace(item, context=found.get(item.stored.document.id, RowContext()))
+            for item in items
         )
         for split, items in rows.items()
     }, counts
@@ -207,16 +203,13 @@ class ContextTexts:
 
     def give(self, rows: Sequence[FimExample], context: RowContext) -> Iterator[FimExample]:
         """Yield rows with their context; all of them bare where there is none."""
-        for row, references in zip(rows, context or ((),) * len(rows), strict=True):
-            items = tuple(
-                ContextItem(
-                    text=self._text(reference.stored)[reference.start : reference.end],
-                    path=reference.stored.document.path,
-                    score=reference.score,
-                )
-                for reference in references
-            )
-            yield replace(row, context=items) if items else row
+        items: dict[int, list[ContextItem]] = defaultdict(list)
+        for row, source, start, end, score in _PIECE.iter_unpack(context.pieces):
+            stored = context.sources[source]
+            text = self._text(stored)[start:end]
+            items[row].append(ContextItem(text=text, path=stored.document.path, score=score))
+        for number, bare in enumerate(rows):
+            yield replace(bare, context=tuple(items[number])) if number in items else bare
 
     def _text(self, stored: StoredDocument) -> str:
         key = (stored.file, stored.offset)
@@ -226,26 +219,3 @@ class ContextTexts:
                 self._texts.popitem(last=False)
         self._texts.move_to_end(key)
         return self._texts[key]
-
-
-def _pools(documents: Sequence[Placed], holes: Mapping[str, tuple[Span, ...]]) -> Iterator[Pool]:
-    waiting: list[Placed] = []
-    num_bytes = 0
-    for item in sorted(documents, key=lambda item: (item.stored.key, item.stored.document.id)):
-        if waiting and num_bytes + item.stored.num_bytes > POOL_BYTES:
-            yield _pool(waiting, holes)
-            waiting, num_bytes = [], 0
-        waiting.append(item)
-        num_bytes += item.stored.num_bytes
-    if waiting:
-        yield _pool(waiting, holes)
-
-
-def _pool(documents: Sequence[Placed], holes: Mapping[str, tuple[Span, ...]]) -> Pool:
-    spans = tuple(holes.get(item.stored.document.id, ()) for item in documents)
-    return Pool(tuple(documents), spans)
-
-
-def _reference(pool: Pool, pick: Pick) -> ContextRef:
-    piece = pick.candidate
-    return ContextRef(pool.documents[piece.number].stored, piece.start, piece.end, pick.score)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from fim.corpus.tokens import mixed, word_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +20,8 @@ NGRAM_WORDS = 5
 NUM_PERMUTATIONS = 128
 NUM_BANDS = 32
 _ROWS_PER_BAND = NUM_PERMUTATIONS // NUM_BANDS
-_CHUNK_SHINGLES = 2048
 _KEPT_SHINGLES = 256
 _SKETCH_MARGIN = 0.25
-_WORD = re.compile(r"\w+")
 
 
 class UnionFind:
@@ -53,13 +51,11 @@ def shingles(text: str) -> Hashes:
     """Return the sorted distinct hashes of a text's 5-grams of words, a shorter text as one."""
     import numpy as np
 
-    words = _WORD.findall(text)
-    codes = {word: zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in set(words)}
-    hashes = np.fromiter(map(codes.__getitem__, words), dtype=np.uint64, count=len(words))
-    width = min(NGRAM_WORDS, len(words))
+    hashes = word_hashes(text)
+    width = min(NGRAM_WORDS, len(hashes))
     if width == 0:
         return hashes
-    grams = np.zeros(len(words) - width + 1, dtype=np.uint64)
+    grams = np.zeros(len(hashes) - width + 1, dtype=np.uint64)
     for offset, factor in enumerate(_odd_numbers(b"words", width)):
         grams += mixed(hashes[offset : offset + len(grams)] + factor) * factor
     return np.unique(mixed(grams))
@@ -76,9 +72,12 @@ def signature(hashes: Hashes) -> Hashes:
     factors = _odd_numbers(b"factors", NUM_PERMUTATIONS)
     offsets = _odd_numbers(b"offsets", NUM_PERMUTATIONS)
     lowest = np.full(NUM_PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
-    for start in range(0, len(hashes), _CHUNK_SHINGLES):
-        chunk = hashes[start : start + _CHUNK_SHINGLES, None]
-        np.minimum(lowest, (chunk * factors + offsets).min(axis=0), out=lowest)
+    if len(hashes):
+        permuted = np.empty_like(hashes)
+        for number in range(NUM_PERMUTATIONS):
+            np.multiply(hashes, factors[number], out=permuted)
+            permuted += offsets[number]
+            lowest[number] = permuted.min()
     return lowest
 
 
@@ -155,12 +154,3 @@ def _odd_numbers(purpose: bytes, count: int) -> Hashes:
 
     stream = hashlib.shake_128(b"fim.corpus.dedup/" + purpose).digest(8 * count)
     return np.frombuffer(stream, dtype="<u8").astype(np.uint64) | np.uint64(1)
-
-
-def mixed(values: Hashes) -> Hashes:
-    """Return each number with its bits mixed, one to one (the finaliser of MurmurHash3)."""
-    import numpy as np
-
-    mixed = (values ^ (values >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return mixed ^ (mixed >> np.uint64(33))

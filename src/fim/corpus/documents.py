@@ -11,6 +11,7 @@ from fim.corpus.attributes import read_attributes
 from fim.corpus.commits import lines_added_since, open_commits
 from fim.corpus.gates import compile_patterns, decode, path_reason, plain_reason
 from fim.corpus.hashing import content_hash, stable_hash
+from fim.corpus.history import History, last_changes
 from fim.corpus.languages import language_of
 from fim.corpus.licence import is_denied, read_licences, tagged_licence
 from fim.corpus.reasons import DropReason, Tally
@@ -204,7 +205,12 @@ class DocumentReader:
     def _open(self, root: Path) -> Source:
         chosen = self._selection
         if chosen.from_commits is not None:
-            return open_commits(root, chosen.from_commits, revision=chosen.revision)
+            return open_commits(
+                root,
+                chosen.from_commits,
+                revision=chosen.revision,
+                with_context=self._settings.context_items > 0,
+            )
         return open_source(root, skip=chosen.skip, revision=chosen.revision)
 
     def _list_source(self, root: Path, name: str, source: Source) -> Sequence[FileRef]:
@@ -231,7 +237,7 @@ class DocumentReader:
         return self._limited(name, wanted)
 
     def _with_lines(self, root: Path, source: Source) -> tuple[Sequence[SourceEntry], str | None]:
-        entries, since = source.entries(), self._selection.since
+        entries, since = self._with_history(root, source), self._selection.since
         if since is None:
             return entries, None
         folder = existing_folder(root)
@@ -239,6 +245,17 @@ class DocumentReader:
         added = lines_added_since(folder, first, require_commit(folder, source.commit or "HEAD"))
         marked = [replace(entry, lines=added.get(entry.path)) for entry in entries]
         return marked, first
+
+    def _with_history(self, root: Path, source: Source) -> Sequence[SourceEntry]:
+        entries = source.entries()
+        is_state = self._selection.from_commits is None and source.commit is not None
+        if not is_state or self._settings.context_items == 0:
+            return entries
+        changes = last_changes(existing_folder(root), str(source.commit))
+        return [
+            replace(entry, history=History(changes[entry.path])) if entry.path in changes else entry
+            for entry in entries
+        ]
 
     def _limited(self, name: str, wanted: Sequence[FileRef]) -> Sequence[FileRef]:
         limit = self._settings.max_files

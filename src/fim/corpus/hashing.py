@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
-
-_WHITE_SPACE = re.compile(r"\s+")
 
 
 def stable_hash(*parts: str | int) -> str:
@@ -30,4 +27,4 @@ def content_hash(text: str) -> str:
 
 def normalised_hash(text: str) -> str:
     """Return the hash of a text whose runs of white space count as one space."""
-    return content_hash(_WHITE_SPACE.sub(" ", text).strip())
+    return content_hash(" ".join(text.split()))

@@ -6,10 +6,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from sys import intern
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _PYTHON = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<module>\.*[\w.]*)[ \t]+import[ \t]+(?P<names>\([^)]{0,4000}\)|[^\n]+)"
@@ -54,6 +55,9 @@ _ENDINGS = re.compile(r"\.(?:[cm]?[jt]sx?|py|rb|sh|bash|h|hh|hpp|hxx|c|cc|cpp|ph
 _RUST_ROOTS = frozenset({"crate", "super", "self", ""})
 _NAME = re.compile(r"\w+")
 _ENOUGH_PARTS = 2
+_MAX_ALIKE = 4
+_MAX_COMPARED = 256
+_ANYWHERE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,57 +133,72 @@ class ModuleTable:
         places: Repository, path and language of each file.
     """
 
-    def __init__(self, places: Sequence[tuple[str, str, str]]) -> None:
-        self._places = tuple((repo, _folders(path)) for repo, path, _ in places)
-        self._modules = tuple(
-            _folders(path) if language == "Go" else module_parts(path)
-            for _, path, language in places
-        )
-        self._by_last: dict[str, list[int]] = defaultdict(list)
+    def __init__(self, places: Iterable[tuple[str, str, str]]) -> None:
+        self._places: list[tuple[str, tuple[str, ...]]] = []
+        self._modules: list[tuple[str, ...]] = []
         self._exact: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
-        for number, parts in enumerate(self._modules):
-            self._exact[places[number][0], parts].append(number)
-            if parts:
-                self._by_last[parts[-1]].append(number)
-        self._packages = {
-            (repo, _folders(path)) for repo, path, _ in places if path.endswith("/__init__.py")
-        }
+        self._by_tail: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        self._at_top: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._packages: set[tuple[str, tuple[str, ...]]] = set()
+        for number, (repo, path, language) in enumerate(places):
+            folders = tuple(map(intern, _folders(path)))
+            parts = folders if language == "Go" else tuple(map(intern, module_parts(path)))
+            self._places.append((repo, folders))
+            self._modules.append(parts)
+            self._exact[repo, parts].append(number)
+            for scope in (repo, _ANYWHERE):
+                self._add_tail(scope, parts, number)
+            if path.endswith("/__init__.py"):
+                self._packages.add((repo, folders))
 
-    def resolve(self, imports: Sequence[Import], importer: int) -> tuple[int, ...]:
-        """Return the numbers of the files that a file's imports mean, in order of import."""
-        found: dict[int, None] = {}
-        for item in imports:
-            for number in self._resolve_one(item, importer):
-                if number != importer:
-                    found.setdefault(number)
+    def _add_tail(self, scope: str, parts: tuple[str, ...], number: int) -> None:
+        if len(parts) >= _ENOUGH_PARTS:
+            tail = self._by_tail[scope, parts[-2], parts[-1]]
+            if len(tail) < _MAX_COMPARED:
+                tail.append(number)
+        if len(parts) == 1 or (parts and parts[-2] in _SOURCE_FOLDERS):
+            top = self._at_top[scope, parts[-1]]
+            if len(top) < _MAX_ALIKE:
+                top.append(number)
+
+    def links(self, imports: Sequence[Import], importer: int) -> tuple[tuple[int, int], ...]:
+        """Return where each import of a file stands, and the number of each file that it means.
+
+        A file of the same repository is preferred; of files that fit alike, four are returned.
+        """
+        found = {
+            (item.start, number): None
+            for item in imports
+            for number in self._resolve(item, importer)
+            if number != importer
+        }
         return tuple(found)
 
-    def _resolve_one(self, item: Import, importer: int) -> Sequence[int]:
+    def _resolve(self, item: Import, importer: int) -> Sequence[int]:
         repo, folders = self._places[importer]
         if item.level:
             base = folders[: max(len(folders) - item.level + 1, 0)]
-            return self._exact.get((repo, (*base, *item.parts)), ())
-        for parts in (item.parts, item.parts[:-1]):
-            common = {
-                number: self._num_common(parts, number, importer)
-                for number in self._by_last.get(parts[-1] if parts else "", ())
-            }
-            most = max(common.values(), default=0)
-            if most:
-                return [number for number, shared in common.items() if shared == most]
+            return self._exact.get((repo, (*base, *item.parts)), ())[:_MAX_ALIKE]
+        for scope in (repo, _ANYWHERE):
+            for parts in (item.parts, item.parts[:-1]):
+                found = self._named(scope, parts, importer)
+                if found:
+                    return found[:_MAX_ALIKE]
         return ()
 
-    def _num_common(self, parts: tuple[str, ...], number: int, importer: int) -> int:
-        module = self._modules[number]
-        shared = _common_tail(parts, module)
-        if shared >= _ENOUGH_PARTS:
-            return shared
-        if len(parts) != shared:
-            return 0
-        own = self._places[importer]
-        is_top = len(module) == 1 or module[-2] in _SOURCE_FOLDERS
-        is_beside = self._places[number] == own and own not in self._packages
-        return shared if is_top or is_beside else 0
+    def _named(self, scope: str, parts: tuple[str, ...], importer: int) -> Sequence[int]:
+        if not parts:
+            return ()
+        if len(parts) == 1:
+            return self._beside(parts[0], importer) or self._at_top.get((scope, parts[0]), ())
+        alike = self._by_tail.get((scope, parts[-2], parts[-1]), ())
+        shared = [_common_tail(parts, self._modules[number]) for number in alike]
+        most = max(shared, default=0)
+        return [number for number, count in zip(alike, shared, strict=True) if count == most]
+
+    def _beside(self, name: str, importer: int) -> Sequence[int]:
+        place = self._places[importer]
+        return () if place in self._packages else self._exact.get((place[0], (*place[1], name)), ())
 
 
 def module_parts(path: str) -> tuple[str, ...]:

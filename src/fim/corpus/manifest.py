@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -13,15 +14,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from fim.corpus.columns import TEXT_COLUMNS, example_schema, table_of
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import OutputError, SourceNotFoundError
 from fim.types import ContextItem, FimExample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    import pyarrow as pa
-
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_VERSION = 1
@@ -31,20 +30,6 @@ _BATCH_ROWS = 64
 _LOCK_FILE = "building.lock"
 _FRESH = "new"
 _OLD = "old"
-_TEXT_COLUMNS = (
-    "id",
-    "document_id",
-    "repo",
-    "path",
-    "language",
-    "prefix",
-    "middle",
-    "suffix",
-    "span_kind",
-    "split",
-    "licence",
-)
-_OFFSET_COLUMNS = ("start", "end")
 
 
 def row_hash(example: FimExample) -> bytes:
@@ -109,10 +94,10 @@ def write_shard(path: Path, rows: Iterable[FimExample]) -> int:
     num_rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False) as writer:
         for group in _row_groups(rows):
-            writer.write_table(_table(group, schema))
+            writer.write_table(table_of(group, schema))
             num_rows += len(group)
         if num_rows == 0:
-            writer.write_table(_table((), schema))
+            writer.write_table(table_of((), schema))
     return num_rows
 
 
@@ -185,7 +170,7 @@ def _replacing(out: Path) -> Iterator[WorkFolder]:
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_abandoned(target)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}-", dir=target.parent))
     lock = FileLock(work / _LOCK_FILE)
     lock.acquire()
     fresh, old = work / _FRESH, work / _OLD
@@ -206,11 +191,28 @@ def _clear_abandoned(target: Path) -> None:
     for folder in sorted(target.parent.glob(f".{target.name}.*")):
         lock = folder / _LOCK_FILE
         if not lock.is_file():
+            if _has_no_owner(folder):
+                with suppress(OSError):
+                    folder.rmdir()
             continue
         with suppress(Timeout), FileLock(lock, timeout=0):
             if (folder / _OLD).exists() and not target.exists():
                 (folder / _OLD).replace(target)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_no_owner(folder: Path) -> bool:
+    """Tell whether the process that made a work folder, and not yet its lock, is gone."""
+    number = folder.name.rpartition(".")[2].partition("-")[0]
+    if os.name != "posix" or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_rows(folder: Path, split: str) -> tuple[FimExample, ...]:
@@ -240,7 +242,7 @@ def iterate_rows(folder: Path, split: str) -> Iterator[FimExample]:
     try:
         for path in paths:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=[*_TEXT_COLUMNS, "context"]):
+                for batch in file.iter_batches(_BATCH_ROWS, columns=[*TEXT_COLUMNS, "context"]):
                     for row in batch.to_pylist():
                         items = row.pop("context") or ()
                         context = tuple(ContextItem(**item) for item in items)
@@ -250,28 +252,3 @@ def iterate_rows(folder: Path, split: str) -> Iterator[FimExample]:
             f"{folder / split} cannot be read: {error}; a part of the set is missing",
             hint=f"fim data build PATH... --out {folder}",
         ) from error
-
-
-def example_schema() -> pa.Schema:
-    """Return the columns of a built set."""
-    import pyarrow as pa
-
-    item = pa.struct([("text", pa.string()), ("path", pa.string()), ("score", pa.float64())])
-    columns = [(name, pa.string()) for name in _TEXT_COLUMNS]
-    offsets = [(name, pa.int64()) for name in _OFFSET_COLUMNS]
-    return pa.schema([*columns, *offsets, ("context", pa.list_(item))])
-
-
-def _table(rows: Sequence[FimExample], schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    columns: dict[str, object] = {
-        name: [getattr(row, name) for row in rows] for name in _TEXT_COLUMNS
-    }
-    columns["start"] = [len(row.prefix) for row in rows]
-    columns["end"] = [len(row.prefix) + len(row.middle) for row in rows]
-    columns["context"] = [
-        [{"text": item.text, "path": item.path, "score": item.score} for item in row.context]
-        for row in rows
-    ]
-    return pa.Table.from_pydict(columns, schema=schema)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from fim.corpus.imports import ModuleTable, imports_in
+from fim.corpus.history import History
 from fim.corpus.retrieval import WindowIndex, query_terms
-from fim.corpus.symbols import Definition, definitions_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,16 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fim.corpus.imports import Import
     from fim.corpus.retrieval import Hits
-    from fim.corpus.syntax import Grammars
+    from fim.corpus.symbols import Definition
 
 NEAREST = 8
+RECENT_FILES = 10
 _MAX_ITEM_CHARS = 1500
 _MAX_NAMESAKES = 3
 _MIN_NAME_CHARS = 4
 _NUM_DISTRACTORS = 8
 _IMPORTED, _BESIDE, _SAME_REPO = range(3)
+_NEVER = History()
 _FAMILIES = {"TSX": "TypeScript", "JavaScript": "TypeScript", "C++": "C"}
 
 
@@ -41,6 +41,9 @@ class Neighbour:
         text: Its text, free of secrets.
         group: Leader of its near-duplicate group.
         trains: Whether it stands on the training side.
+        definitions: What it defines, in order.
+        links: Where each import stands (characters), and the number of the file it means.
+        history: When it was made and which commits see it.
     """
 
     repo: str
@@ -49,14 +52,9 @@ class Neighbour:
     text: str
     group: str
     trains: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What one file defines and imports: a pure function of its text."""
-
-    definitions: tuple[Definition, ...]
-    imports: tuple[Import, ...]
+    definitions: tuple[Definition, ...] = ()
+    links: tuple[tuple[int, int], ...] = ()
+    history: History = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +85,21 @@ class Candidate:
         return self.number == other.number and self.start < other.end and other.start < self.end
 
 
-def document_facts(text: str, language: str, grammars: Grammars) -> Facts:
-    """Return what a text defines and imports."""
-    return Facts(definitions_in(text, language, grammars), imports_in(text, language))
-
-
 class Neighbourhood:
     """Finds text for holes in the files of a corpus; read-only after it is made.
 
     Args:
-        files: Every file that gave holes.
-        facts: What each defines and imports, in the same order.
+        files: The files that may be context, those of the holes among them.
     """
 
-    def __init__(self, files: Sequence[Neighbour], facts: Sequence[Facts]) -> None:
+    def __init__(self, files: Sequence[Neighbour]) -> None:
         import numpy as np
 
         self._files = tuple(files)
-        self._facts = tuple(facts)
-        modules = ModuleTable([(file.repo, file.path, file.language) for file in files])
-        self._modules = modules
         self._windows = WindowIndex([file.text for file in files])
         self._by_name: dict[str, list[tuple[int, Definition]]] = defaultdict(list)
-        for number, found in enumerate(facts):
-            for definition in found.definitions:
+        for number, file in enumerate(files):
+            for definition in file.definitions:
                 if len(definition.name) >= _MIN_NAME_CHARS:
                     self._by_name[definition.name].append((number, definition))
         self._groups = _codes(files, lambda file: file.group)
@@ -119,6 +108,14 @@ class Neighbourhood:
         )
         self._folders = _codes(files, lambda file: (file.repo, PurePosixPath(file.path).parent))
         self._trains: NDArray[np.bool_] = np.array([file.trains for file in files], dtype=bool)
+        self._everywhere: NDArray[np.bool_] = np.ones(len(files), dtype=bool)
+        self._seen: dict[int, NDArray[np.bool_]] = {}
+        dated = sorted(
+            (file.history.changed, number)
+            for number, file in enumerate(files)
+            if file.history.changed is not None
+        )
+        self._dated: NDArray[np.int32] = np.array([number for _, number in dated], dtype=np.int32)
 
     def target(self, number: int, hole: tuple[int, int]) -> Target:
         """Return the place of a hole in a file, by the file's number."""
@@ -131,8 +128,10 @@ class Neighbourhood:
     def rankings(
         self, target: Target, *, prefix: str, suffix: str
     ) -> tuple[tuple[Candidate, ...], ...]:
-        """Return three rankings: definitions of nearby names, BM25, windows of the same folder.
+        """Return four rankings: nearby definitions, BM25, the same folder, files changed last.
 
+        The last are windows of the ten files of the repository and language that changed last
+        before the hole was written, ranked as those of the folder are, by overlap.
         Only the text around the hole is asked about; the hole itself is never seen.
         """
         import numpy as np
@@ -144,10 +143,12 @@ class Neighbourhood:
             self._regions[owners] == self._regions[target.number]
         )
         beside = allowed & (self._folders[owners] == self._folders[target.number])
+        recent = allowed & np.isin(owners, self._changed_last(target))
         return (
             self._definitions(target, terms),
             self._best("bm25", hits, np.where(allowed, hits.scores, 0.0)),
             self._best("sibling", hits, np.where(beside, hits.overlaps, 0.0)),
+            self._best("recent", hits, np.where(recent, hits.overlaps, 0.0)),
         )
 
     def distractor(self, target: Target, number: float) -> Candidate | None:
@@ -164,10 +165,27 @@ class Neighbourhood:
         return None
 
     def _may_see(self, target: Target, owners: NDArray[np.int32]) -> NDArray[np.bool_]:
-
         visible: NDArray[np.bool_] = self._groups[owners] != self._groups[target.number]
         visible &= owners != target.number
+        visible &= self._seen_from(target)[owners]
         return visible & self._trains[owners] if target.trains else visible
+
+    def _seen_from(self, target: Target) -> NDArray[np.bool_]:
+        """Return which files stood in the parent of the commit whose lines the hole lies in."""
+        import numpy as np
+
+        commit = self._files[target.number].history.commit
+        if commit is None:
+            return self._everywhere
+        if commit not in self._seen:
+            self._seen[commit] = np.array(
+                [file.history.is_seen_from(commit) for file in self._files], dtype=bool
+            )
+        return self._seen[commit]
+
+    def _changed_last(self, target: Target) -> Sequence[int]:
+        dated = self._dated[self._regions[self._dated] == self._regions[target.number]]
+        return [int(number) for number in dated[self._may_see(target, dated)][:RECENT_FILES]]
 
     def _best(self, origin: str, hits: Hits, scores: NDArray[np.float64]) -> tuple[Candidate, ...]:
         import numpy as np
@@ -185,16 +203,15 @@ class Neighbourhood:
 
     def _definitions(self, target: Target, terms: Sequence[str]) -> tuple[Candidate, ...]:
         start, end = target.hole
-        facts = self._facts[target.number]
-        own = {item.name for item in facts.definitions if item.end <= start or item.start >= end}
-        visible = [item for item in facts.imports if not start <= item.start < end]
-        imported = self._modules.resolve(visible, target.number)
+        file = self._files[target.number]
+        own = {item.name for item in file.definitions if item.end <= start or item.start >= end}
+        imported = {number for place, number in file.links if not start <= place < end}
         near = {int(self._folders[number]) for number in imported if self._is_package(number)}
         near.add(int(self._folders[target.number]))
         found = []
         for distance, name in enumerate(terms):
             if name in self._by_name and name not in own:
-                best = self._definition(name, target, set(imported), near)
+                best = self._definition(name, target, imported, near)
                 if best is not None:
                     found.append((best[0], distance, best[1]))
         return tuple(candidate for _, _, candidate in sorted(found, key=lambda item: item[:2]))[
@@ -207,23 +224,24 @@ class Neighbourhood:
         import numpy as np
 
         places = self._by_name[name]
-        seen = self._may_see(target, np.array([number for number, _ in places], dtype=np.int32))
-        visible = [place for place, is_seen in zip(places, seen, strict=True) if is_seen]
+        numbers = np.fromiter((number for number, _ in places), dtype=np.int32, count=len(places))
+        is_near = self._regions[numbers] == self._regions[target.number]
+        if imported:
+            is_near |= np.isin(numbers, list(imported))
         by_tier: dict[int, list[tuple[int, Definition]]] = defaultdict(list)
-        for number, definition in visible:
-            tier = self._tier(number, target, imported, near)
-            if tier is not None and self._is_telling(number, definition, tier):
-                by_tier[tier].append((number, definition))
+        for place in np.flatnonzero(is_near & self._may_see(target, numbers)):
+            number, definition = places[place]
+            tier = self._tier(number, imported, near)
+            if self._is_telling(number, definition, tier):
+                by_tier[tier].append(places[place])
         for tier in sorted(by_tier):
             if tier == _IMPORTED or len(by_tier[tier]) <= _MAX_NAMESAKES:
                 return tier, self._piece(*by_tier[tier][0])
         return None
 
-    def _tier(self, number: int, target: Target, imported: set[int], near: set[int]) -> int | None:
+    def _tier(self, number: int, imported: set[int], near: set[int]) -> int:
         if number in imported:
             return _IMPORTED
-        if self._regions[number] != self._regions[target.number]:
-            return None
         return _BESIDE if int(self._folders[number]) in near else _SAME_REPO
 
     def _is_telling(self, number: int, definition: Definition, tier: int) -> bool:

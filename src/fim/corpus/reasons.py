@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from fim.errors import EmptyDatasetError
 from fim.types import DropReport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 class DropReason(StrEnum):
@@ -45,6 +47,7 @@ class DropReason(StrEnum):
     LIKE_HELD_OUT = "like_held_out"
     PARSE_FAILURE = "parse_failure"
     NO_HOLES = "no_holes"
+    CONTEXT_ONLY = "context_only"
 
 
 class HoleDropReason(StrEnum):
@@ -81,3 +84,36 @@ class Tally:
         """Return the counts as a report whose parts add up."""
         num_dropped = self.reasons.total()
         return DropReport(seen=self.seen, used=self.seen - num_dropped, dropped=self.dropped)
+
+
+_SETTINGS_OF_GATES = {
+    DropReason.TOO_LARGE: "corpus.max_file_bytes",
+    DropReason.LONG_LINE: "corpus.max_line_chars",
+    DropReason.LONG_LINES_ON_AVERAGE: "corpus.max_mean_line_chars",
+    DropReason.FEW_ALPHANUMERICS: "corpus.min_alphanumeric_share",
+    DropReason.PARSE_FAILURE: "corpus.max_parse_error_share",
+    DropReason.DENIED_LICENCE: "corpus.denied_licences",
+}
+
+
+def nothing_made(roots: Sequence[Path], tally: Tally) -> EmptyDatasetError:
+    """Return the error of a build without a single hole; its hint follows the commonest reason."""
+    names = ", ".join(str(root) for root in roots)
+    counts = ", ".join(f"{number} {reason}" for reason, number in tally.dropped.items())
+    seen = f"{tally.seen} files seen, dropped {counts or 'none'}" if tally.seen else "no file there"
+    return EmptyDatasetError(
+        f"no hole could be made from {names}: {seen}; a data set needs at least one source file",
+        hint=_hint_for(next(iter(tally.dropped), "")),
+        context={"files": tally.report().as_json()},
+    )
+
+
+def _hint_for(reason: str) -> str:
+    setting = {str(gate): name for gate, name in _SETTINGS_OF_GATES.items()}.get(reason)
+    if setting is not None:
+        return f"fim config explain {setting} tells how to loosen that gate"
+    if reason == DropReason.EXCLUDED:
+        return "loosen --include, --exclude and .fimignore"
+    if not reason:
+        return "give a folder with source code; git leaves ignored and untracked files out"
+    return "give a folder with source code; --explain FILE says why a file is left out"

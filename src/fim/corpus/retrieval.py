@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from fim.corpus.tokens import identifier_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Hashes = NDArray[np.uint64]
     Numbers = NDArray[np.int32]
     Weights = NDArray[np.float64]
 
@@ -24,6 +25,7 @@ _MIN_WINDOW_LINES = 10
 _MAX_WINDOW_LINES = 24
 _MAX_POSTINGS = 200
 _MIN_SHARED_TERMS = 3
+_CODE_BITS = 32
 _K1 = 1.2
 _B = 0.75
 _IDENTIFIER = re.compile(r"[^\W\d]\w{2,}")
@@ -79,28 +81,26 @@ class WindowIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         import numpy as np
 
-        owners: list[int] = []
         places: list[tuple[int, int]] = []
-        terms: list[Numbers] = []
-        counts: list[Numbers] = []
+        owners, parts, counts = [], [], []
         for number, text in enumerate(texts):
-            for start, end in cut_windows(text):
-                found = Counter(_IDENTIFIER.findall(text, start, end))
-                codes = [_code(term) for term in found]
-                owners.append(number)
-                places.append((start, end))
-                terms.append(np.array(codes, dtype=np.uint32))
-                counts.append(np.array(list(found.values()), dtype=np.int32))
-        self.owners: Numbers = np.array(owners, dtype=np.int32)
+            windows = list(cut_windows(text))
+            found, times = np.unique(_terms_by_window(text, windows), return_counts=True)
+            parts.append(found + np.uint64(len(places) << _CODE_BITS))
+            counts.append(times)
+            owners.append(np.full(len(windows), number, dtype=np.int32))
+            places += windows
+        nothing = np.zeros(0, dtype=np.int32)
+        self.owners: Numbers = np.concatenate([nothing, *owners])
         self.places = places
-        self._sizes: Numbers = np.array([len(part) for part in terms], dtype=np.int32)
-        self._index(terms, counts)
+        terms = np.concatenate([np.zeros(0, dtype=np.uint64), *parts])
+        self._index(terms, np.concatenate([nothing, *counts]))
 
     def search(self, terms: Sequence[str]) -> Hits:
         """Return the windows that share three terms or more with a query."""
         import numpy as np
 
-        codes = np.unique(np.array([_code(term) for term in terms], dtype=np.uint32))
+        codes = np.unique(_codes(identifier_hashes(" ".join(terms))[1]).astype(np.uint32))
         places = np.searchsorted(self._codes, codes)
         places[places == len(self._codes)] = 0
         known = places[self._codes[places] == codes] if len(self._codes) else places[:0]
@@ -116,27 +116,45 @@ class WindowIndex:
         kept = shared >= _MIN_SHARED_TERMS
         return Hits(windows[kept], scores[kept], overlaps[kept])
 
-    def _index(self, terms: Sequence[Numbers], counts: Sequence[Numbers]) -> None:
+    def _index(self, terms: Hashes, frequencies: Numbers) -> None:
         import numpy as np
 
-        codes = np.concatenate([np.zeros(0, dtype=np.uint32), *terms])
-        frequencies = np.concatenate([np.zeros(0, dtype=np.int32), *counts])
-        windows = np.repeat(np.arange(len(terms), dtype=np.int32), self._sizes)
+        num_windows = len(self.places)
+        windows = (terms >> np.uint64(_CODE_BITS)).astype(np.int32)
+        codes = terms.astype(np.uint32)
+        self._sizes: Numbers = np.bincount(windows, minlength=num_windows).astype(np.int32)
+        lengths = np.bincount(windows, weights=frequencies, minlength=num_windows)
+        mean_length = max(lengths.mean(), 1.0) if num_windows else 1.0
         order = np.argsort(codes, kind="stable")
         codes, frequencies, windows = codes[order], frequencies[order], windows[order]
-        known, inverse, spread = np.unique(codes, return_inverse=True, return_counts=True)
-        rare = spread <= _MAX_POSTINGS
-        kept = rare[inverse]
-        lengths = np.bincount(windows, weights=frequencies, minlength=len(terms))
-        mean_length = max(lengths.mean(), 1.0) if len(lengths) else 1.0
-        idf = np.log(1 + (len(terms) - spread + 0.5) / (spread + 0.5))
+        starts = np.flatnonzero(np.diff(codes, prepend=~codes[:1]))
+        spread = np.diff(starts, append=len(codes))
+        is_rare = spread <= _MAX_POSTINGS
+        kept = np.repeat(is_rare, spread)
+        idf = np.repeat(np.log(1 + (num_windows - spread + 0.5) / (spread + 0.5)), spread)[kept]
+        frequencies, windows = frequencies[kept], windows[kept]
         norm = _K1 * (1 - _B + _B * lengths[windows] / mean_length)
-        weights = idf[inverse] * frequencies * (_K1 + 1) / (frequencies + norm)
-        self._codes = known[rare]
-        self._starts = np.concatenate([[0], np.cumsum(spread[rare])]).astype(np.int64)
-        self._windows: Numbers = windows[kept]
-        self._weights: Weights = weights[kept].astype(np.float32)
+        self._codes = codes[starts[is_rare]]
+        self._starts = np.concatenate([[0], np.cumsum(spread[is_rare])]).astype(np.int64)
+        self._windows: Numbers = windows
+        self._weights = (idf * frequencies * (_K1 + 1) / (frequencies + norm)).astype(np.float32)
 
 
-def _code(term: str) -> int:
-    return zlib.crc32(term.encode("utf-8", "surrogatepass"))
+def _terms_by_window(text: str, windows: Sequence[tuple[int, int]]) -> Hashes:
+    """Return the code of each identifier, with the number of its window in the upper half."""
+    import numpy as np
+
+    begins, hashes = identifier_hashes(text)
+    is_plain = text.isascii()
+    sizes = [
+        end - start if is_plain else len(text[start:end].encode("utf-8", "surrogatepass"))
+        for start, end in windows
+    ]
+    numbers = np.searchsorted(np.cumsum(sizes), begins, side="right").astype(np.uint64)
+    return (numbers << np.uint64(_CODE_BITS)) | _codes(hashes)
+
+
+def _codes(hashes: Hashes) -> Hashes:
+    import numpy as np
+
+    return hashes >> np.uint64(64 - _CODE_BITS)

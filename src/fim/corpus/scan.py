@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from fim.corpus import git
+from fim.corpus.history import History
 from fim.corpus.reasons import DropReason
 from fim.errors import SourceNotFoundError
 
@@ -43,6 +44,7 @@ class SourceEntry:
         object_id: Git object id, empty for files on disk.
         lines: Pairs of first and last line (from 1) that alone may hold holes; None allows all.
         family: Files of one family are versions of each other and stand on one side.
+        history: When this version was made and which commits it stood before, where git tells.
     """
 
     path: str
@@ -50,6 +52,7 @@ class SourceEntry:
     object_id: str = ""
     lines: tuple[tuple[int, int], ...] | None = None
     family: str = ""
+    history: History | None = None
 
 
 class Source(Protocol):
@@ -161,7 +164,9 @@ def require_commit(folder: Path, revision: str) -> str:
         why = "has no such commit" if is_repository else "is no git repository"
         raise SourceNotFoundError(
             f"{folder} cannot be read at {revision}: it {why}, so its state then is unknown",
-            hint=f"git -C {folder} log --oneline" if is_repository else "give a git repository",
+            hint=f"git -C {folder} log --oneline"
+            if is_repository
+            else "give a git repository, or leave --commit, --from-commits and --split time out",
         )
     return commit
 
@@ -247,7 +252,10 @@ class FolderSource:
         Raises:
             OSError: The file is gone, unreadable or no regular file.
         """
-        descriptor = os.open(self._root / entry.path, os.O_RDONLY | _no_follow_flags())
+        path = self._root / entry.path
+        if not path.parent.resolve().is_relative_to(self._root):
+            raise OSError(f"{entry.path} lies in a folder that links out of the root")
+        descriptor = os.open(path, os.O_RDONLY | _no_follow_flags())
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{entry.path} is not a regular file")

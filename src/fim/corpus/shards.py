@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ class DocumentRows:
     stored: StoredDocument
     spans: tuple[Span, ...]
     split: str
-    context: RowContext = ()
+    context: RowContext = field(default_factory=RowContext)
 
 
 @dataclass(frozen=True, slots=True)

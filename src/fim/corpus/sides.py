@@ -53,7 +53,8 @@ def choose_sides(
 ) -> Sides:
     """Return the side of each document by the strategy of the settings.
 
-    With ``group`` a whole group goes to the side that its key and the seed say. With the other
+    With ``group`` a whole group goes to the side that its key and the seed say; a group that is
+    read for context alone counts as training text. With the other
     strategies some documents are marked as held out; a group with a marked one is held out as a
     whole, and its other members give no rows on either side, each counted.
 
@@ -63,9 +64,14 @@ def choose_sides(
     groups = join_versions(documents, leaders)
     if settings.split == "group":
         keys = [stored.key for stored in documents]
-        splits = assign_sides(
-            keys, groups, held_out_fraction=settings.held_out_fraction, seed=settings.seed
+        with_holes = [
+            group for group, stored in zip(groups, documents, strict=True) if stored.lines != ()
+        ]
+        chosen = assign_sides(
+            keys, with_holes, held_out_fraction=settings.held_out_fraction, seed=settings.seed
         )
+        sides = dict(zip(with_holes, chosen, strict=True))
+        splits = tuple(sides.get(group, TRAIN) for group in groups)
         return Sides(groups, splits, (None,) * len(splits))
     marked = _marked(documents, groups, settings)
     _require_both_sides(marked, settings)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fim.corpus.syntax import SyntaxSpan, SyntaxTree
 
 LINES_PER_HOLE = 15
+MIN_VISIBLE_CHARS = 105
 SPAN_WEIGHTS: Mapping[str, int] = {
     "syntax": 45,
     "line_end": 20,
@@ -136,7 +137,7 @@ class SpanSampler:
 
     def sample(self, max_holes: int) -> tuple[Span, ...]:
         """Return distinct holes spread over the document, at most one per 15 lines, in order."""
-        num_code_lines = sum(not self._lines.is_blank(line) for line in range(len(self._lines)))
+        num_code_lines = sum(not line.isspace() for line in filter(None, self._text.split("\n")))
         num_holes = min(max_holes, max(1, num_code_lines // LINES_PER_HOLE))
         first, size = self._body_start, len(self._text) - self._body_start
         found: dict[tuple[int, int], Span] = {}
@@ -204,6 +205,8 @@ class SpanSampler:
 
     def _is_fair(self, span: Span) -> bool:
         middle = self._text[span.start : span.end]
+        if len(self._text) - len(middle) < MIN_VISIBLE_CHARS:
+            return False
         if any(span.start <= end and start <= span.end for start, end in self._forbidden):
             return False
         if span.kind == "empty":

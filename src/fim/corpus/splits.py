@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from fim.corpus.hashing import stable_fraction
+from fim.corpus.tokens import HashTable, mixed, powers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 TRAIN = "train"
 HELD_OUT = "held_out"
 MIN_LEAK_CHARS = 40
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE_BASE = pow(_BASE, -1, 2**64)
 
 
 def assign_sides(
@@ -64,19 +63,15 @@ class VerbatimSearch:
             if len(needle) >= MIN_LEAK_CHARS:
                 key = int(_window_hashes(needle[:MIN_LEAK_CHARS])[0])
                 self._waiting[key].add(needle)
-        self._keys = np.array(sorted(self._waiting), dtype=np.uint64)
+        self._table = HashTable(np.array(list(self._waiting), dtype=np.uint64))
         self.found: set[str] = set()
 
     def scan(self, text: str) -> None:
         """Look for every needle in one text."""
-        import numpy as np
-
-        if len(text) < MIN_LEAK_CHARS or not len(self._keys):
+        if len(text) < MIN_LEAK_CHARS or not self._waiting:
             return
         hashes = _window_hashes(text)
-        places = np.searchsorted(self._keys, hashes)
-        places[places == len(self._keys)] = 0
-        for position in np.flatnonzero(self._keys[places] == hashes):
+        for position in self._table.find(hashes)[0]:
             waiting = self._waiting[int(hashes[position])]
             hits = {needle for needle in waiting if text.startswith(needle, int(position))}
             self.found |= hits
@@ -98,16 +93,8 @@ def _window_hashes(text: str) -> NDArray[np.uint64]:
     import numpy as np
 
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    codes = codes.astype(np.uint64)
+    factors, inverses = powers(len(codes))
     sums = np.zeros(len(codes) + 1, dtype=np.uint64)
-    np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
+    np.cumsum(codes * factors, out=sums[1:])
     windows = sums[MIN_LEAK_CHARS:] - sums[:-MIN_LEAK_CHARS]
-    return np.asarray(windows * _powers(_INVERSE_BASE, len(windows)), dtype=np.uint64)
-
-
-def _powers(base: int, count: int) -> NDArray[np.uint64]:
-    import numpy as np
-
-    factors = np.full(count, base, dtype=np.uint64)
-    factors[:1] = 1
-    return np.asarray(np.multiply.accumulate(factors), dtype=np.uint64)
+    return mixed(windows * inverses[: len(windows)])

@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fim.corpus.documents import Document
+    from fim.corpus.history import History
 
 _ENCODING = ("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolPlace:
+    """Bytes in a spool file: its name, where they begin and how many they are."""
+
+    file: str
+    offset: int
+    num_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class StoredDocument:
         num_bytes: Length of the text (bytes).
         lines: Pairs of first and last line (from 1) that alone may hold holes; None allows all.
         family: Versions of one file have one family.
+        history: When this version was made, where git tells.
     """
 
     document: Document
@@ -33,6 +44,7 @@ class StoredDocument:
     num_bytes: int
     lines: tuple[tuple[int, int], ...] | None = None
     family: str = ""
+    history: History | None = None
 
     @property
     def key(self) -> str:
@@ -60,8 +72,26 @@ class Spool:
         *,
         lines: tuple[tuple[int, int], ...] | None = None,
         family: str = "",
+        history: History | None = None,
     ) -> StoredDocument:
         """Write a document's text and return the document without it.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        place = self.keep(document.text.encode(*_ENCODING))
+        return StoredDocument(
+            replace(document, text=""),
+            place.file,
+            place.offset,
+            place.num_bytes,
+            lines,
+            family,
+            history,
+        )
+
+    def keep(self, content: bytes) -> SpoolPlace:
+        """Write bytes and return where they lie.
 
         Raises:
             OSError: The file cannot be written.
@@ -70,15 +100,12 @@ class Spool:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             self._writing = os.open(self._folder / self._name, flags, 0o600)
             self._offset = os.fstat(self._writing).st_size
-        content = document.text.encode(*_ENCODING)
         written = 0
         while written < len(content):
             written += os.write(self._writing, content[written:])
-        stored = StoredDocument(
-            replace(document, text=""), self._name, self._offset, len(content), lines, family
-        )
+        place = SpoolPlace(self._name, self._offset, len(content))
         self._offset += len(content)
-        return stored
+        return place
 
     def text(self, stored: StoredDocument) -> str:
         """Return a document's text.
@@ -86,10 +113,17 @@ class Spool:
         Raises:
             OSError: The file cannot be read.
         """
-        if stored.file not in self._reading:
-            self._reading[stored.file] = os.open(self._folder / stored.file, os.O_RDONLY)
-        content = os.pread(self._reading[stored.file], stored.num_bytes, stored.offset)
-        return content.decode(*_ENCODING)
+        return self.read(stored).decode(*_ENCODING)
+
+    def read(self, place: SpoolPlace | StoredDocument) -> bytes:
+        """Return the bytes of a place.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if place.file not in self._reading:
+            self._reading[place.file] = os.open(self._folder / place.file, os.O_RDONLY)
+        return os.pread(self._reading[place.file], place.num_bytes, place.offset)
 
     def load(self, stored: StoredDocument) -> Document:
         """Return a document with its text.

@@ -6,18 +6,20 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fim.corpus.cache import DocumentCache
 from fim.corpus.dedup import shingles, signature
 from fim.corpus.documents import Document, FileRef, make_document, read_content
 from fim.corpus.gates import decode
 from fim.corpus.hashing import normalised_hash, stable_hash
-from fim.corpus.holes import make_examples, why_no_holes
+from fim.corpus.holes import cut_spans
+from fim.corpus.imports import Import, imports_in
 from fim.corpus.reasons import DropReason
 from fim.corpus.spans import Span
 from fim.corpus.splits import HELD_OUT
-from fim.corpus.spool import Spool, StoredDocument
+from fim.corpus.spool import Spool, SpoolPlace, StoredDocument
+from fim.corpus.symbols import Definition, definitions_in
 from fim.corpus.syntax import Grammars
 
 if TYPE_CHECKING:
@@ -143,7 +145,10 @@ class StudyWorker:
     def _passed(
         self, ref: FileRef, document: Document, *, normalised: str, sketch: bytes, is_known: bool
     ) -> Studied:
-        stored = self._spool.add(document, lines=ref.entry.lines, family=ref.entry.family)
+        entry = ref.entry
+        stored = self._spool.add(
+            document, lines=entry.lines, family=entry.family, history=entry.history
+        )
         return Studied(stored=stored, normalised=normalised, signature=sketch, is_known=is_known)
 
 
@@ -179,6 +184,8 @@ class CutHoles:
         repeats: For each hole a hash that equal holes of other documents share.
         is_known: The cache knew the content.
         reason: Why there is no hole; None where there is one.
+        imports: What the document imports, where context is wanted.
+        facts: Where its definitions lie in the spool, where context is wanted.
     """
 
     spans: tuple[Span, ...]
@@ -186,6 +193,8 @@ class CutHoles:
     repeats: tuple[bytes, ...]
     is_known: bool = False
     reason: DropReason | None = None
+    imports: tuple[Import, ...] = ()
+    facts: SpoolPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,35 +241,60 @@ class CutWorker:
     def _cut(self, placed: Placed) -> CutHoles:
         document = self._spool.load(placed.stored)
         lines = placed.stored.lines
-        key = stable_hash(document.content, document.language, json.dumps(lines))
+        with_context = self._settings.context_items > 0
+        key = stable_hash(document.content, document.language, json.dumps(lines), with_context)
         known = self._cache.get("holes", key) if plain_facts(document) is not None else None
-        if isinstance(known, list):
-            spans = tuple(Span(start, end, kind) for start, end, kind in known)
+        if not isinstance(known, dict):
+            known = analyse(document, self._grammars, self._settings, lines=lines)
+            self._new["holes", key] = known
+            is_known = False
         else:
-            spans = cut_document(document, self._grammars, self._settings, lines=lines)
-            self._new["holes", key] = [[span.start, span.end, span.kind] for span in spans]
+            is_known = True
+        spans = tuple(Span(start, end, kind) for start, end, kind in known["spans"])
         middles = tuple(document.text[span.start : span.end] for span in spans)
+        facts = json.dumps(known["definitions"], separators=(",", ":")).encode()
         return CutHoles(
             spans=spans,
             middles=middles if placed.split == HELD_OUT else (),
             repeats=tuple(_repeat_key(document.text, span) for span in spans),
-            is_known=isinstance(known, list),
-            reason=None if spans else why_no_holes(document, self._grammars, self._settings),
+            is_known=is_known,
+            reason=None if spans else DropReason(known["reason"]),
+            imports=tuple(
+                Import(tuple(parts), level, start) for parts, level, start in known["imports"]
+            ),
+            facts=self._spool.keep(facts) if with_context else None,
         )
 
 
-def cut_document(
+def analyse(
     document: Document,
     grammars: Grammars,
     settings: CorpusSettings,
     *,
     lines: tuple[tuple[int, int], ...] | None = None,
-) -> tuple[Span, ...]:
-    """Return the holes of a document; they depend on its content and the settings alone."""
-    made = make_examples(document, split="", grammars=grammars, settings=settings, lines=lines)
-    return tuple(
-        Span(len(hole.prefix), len(hole.prefix) + len(hole.middle), hole.span_kind) for hole in made
-    )
+) -> dict[str, Any]:
+    """Return the holes of a document, what it defines and what it imports, as plain values.
+
+    The answer depends on its content and the settings alone. The text is parsed once.
+    """
+    tree = grammars.parse(document.text, document.language)
+    is_broken = tree is not None and tree.error_share() > settings.max_parse_error_share
+    spans = () if is_broken else cut_spans(document, tree, settings, lines=lines)
+    with_context = settings.context_items > 0 and not is_broken
+    definitions = definitions_in(tree, document.language, grammars) if with_context else ()
+    imports = imports_in(document.text, document.language) if with_context else ()
+    reason = DropReason.PARSE_FAILURE if is_broken else DropReason.NO_HOLES
+    return {
+        "spans": [[span.start, span.end, span.kind] for span in spans],
+        "reason": str(DropReason.CONTEXT_ONLY if lines == () and not is_broken else reason),
+        "definitions": [[item.name, item.start, item.end] for item in definitions],
+        "imports": [[list(item.parts), item.level, item.start] for item in imports],
+    }
+
+
+def read_definitions(spool: Spool, place: SpoolPlace) -> tuple[Definition, ...]:
+    """Return the definitions that were kept at a place."""
+    return tuple(Definition(*item) for item in json.loads(spool.read(place)))
 
 
 def _repeat_key(text: str, span: Span) -> bytes:

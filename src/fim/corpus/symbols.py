@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fim.corpus.syntax import Grammars
+    from fim.corpus.syntax import Grammars, SyntaxTree
 
 _ECMASCRIPT = """
 (function_declaration name: (identifier) @name) @definition
@@ -123,13 +123,14 @@ class Definition:
     end: int
 
 
-def definitions_in(text: str, language: str, grammars: Grammars) -> tuple[Definition, ...]:
-    """Return the functions, types and constants that a text defines, in order.
+def definitions_in(
+    tree: SyntaxTree | None, language: str, grammars: Grammars
+) -> tuple[Definition, ...]:
+    """Return the functions, types and constants that a parsed text defines, in order.
 
     Empty where the language has no grammar installed.
     """
     query = grammars.query(language, _QUERIES.get(language, ""))
-    tree = grammars.parse(text, language)
     if query is None or tree is None:
         return ()
     from tree_sitter import QueryCursor

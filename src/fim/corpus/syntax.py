@@ -83,6 +83,7 @@ _KIND_TABLE: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = (
 _BRACKETS = frozenset({("(", ")"), ("{", "}"), ("[", "]")})
 _NUMBERS = ("integer", "float", "number", "int_literal")
 _PROSE = ("string", "comment", "heredoc", "template_string", "raw_string")
+_LAST_OF_ONE, _LAST_OF_TWO, _LAST_OF_THREE = 0x7F, 0x7FF, 0xFFFF
 _CONDITION_FIELDS = ("condition",)
 _VALUE_FIELDS = ("right", "value")
 
@@ -237,10 +238,11 @@ class SyntaxTree:
 
 
 def _byte_offsets(text: str) -> list[int]:
-    offsets = [0]
-    for character in text:
-        offsets.append(offsets[-1] + len(character.encode("utf-8", "surrogatepass")))
-    return offsets
+    import numpy as np
+
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    widths = 1 + (codes > _LAST_OF_ONE) + (codes > _LAST_OF_TWO) + (codes > _LAST_OF_THREE)
+    return [0, *np.cumsum(widths).tolist()]
 
 
 def _kind_of(node: Node, parent: Node) -> str | None:

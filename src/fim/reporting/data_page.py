@@ -1,4 +1,4 @@
-"""The page of a built set: languages, kinds of holes, lengths, licences, what was dropped."""
+"""The page of a built set: languages, kinds of holes, lengths, context, licences, drops."""
 
 from __future__ import annotations
 
@@ -33,18 +33,26 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartGroup:
+    """Charts that stand side by side under one title."""
+
+    title: str
+    charts: tuple[Chart, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DataPage:
     """What the page shows.
 
     Args:
         title: The set.
         facts: Names and figures under the title.
-        charts: Counts.
+        groups: Counts; those without any are left out.
     """
 
     title: str
     facts: tuple[tuple[str, str], ...]
-    charts: tuple[Chart, ...]
+    groups: tuple[ChartGroup, ...]
 
 
 def make_chart(title: str, counts: Mapping[str, int], *, is_sorted: bool = True) -> Chart:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fim.corpus.check import check_corpus
+from fim.corpus.decontamination import human_eval_items
 from fim.corpus.manifest import read_rows, split_hash, write_corpus
 from fim.errors import SourceNotFoundError
 from fim.types import ContextItem, FimExample
@@ -103,3 +104,47 @@ def test_missing_and_damaged_shards_are_clear_errors(tmp_path: Path) -> None:
     shard.unlink()
     with pytest.raises(SourceNotFoundError, match="no parquet"):
         check_corpus(out)
+
+
+def test_runs_of_tokens_that_stand_on_both_sides_are_found(tmp_path: Path) -> None:
+    shared = "left = call(one, two, three)[four]"
+    train = [row(1, f"if ready:\n    {shared}\n", "train")]
+    held_out = [row(2, "left  =  call( one,two , three )[ four ]", "held_out")]
+    result = check_corpus(write(tmp_path / "set", train, held_out))
+    assert result.leaks["middle_in_training_text"] == 0
+    assert result.leaks["ngram_in_training_text"] == 1
+    assert result.facts["ngram_tokens"] == 13
+
+
+def test_context_that_gives_an_answer_away_is_found(tmp_path: Path) -> None:
+    own = replace(row(1, LONG, "train"), context=(ContextItem(f"x = 1\n{LONG}\n", "f.py"),))
+    other = replace(row(3, "a = 3", "train"), context=(ContextItem(f"y\n{SAFE}\n", "g.py"),))
+    result = check_corpus(write(tmp_path / "set", [own, other], [row(2, SAFE, "held_out")]))
+    assert result.leaks["middle_in_own_context"] == 1
+    assert result.leaks["middle_in_training_context"] == 1
+    assert {example["kind"] for example in result.examples} == {
+        "middle_in_own_context",
+        "middle_in_training_context",
+    }
+    assert result.facts["train_context_items"] == 2
+
+
+def test_findings_up_to_the_limit_pass(tmp_path: Path) -> None:
+    out = write(tmp_path / "set", [row(1, LONG, "train")], [row(2, LONG, "held_out")])
+    assert not check_corpus(out).is_clean
+    assert check_corpus(out, limit=1).is_clean
+
+
+def test_problems_of_human_eval_are_found_in_training_text(tmp_path: Path) -> None:
+    items = human_eval_items()
+    if items is None:
+        pytest.skip("the package human-eval is not installed")
+    question, answer = items[0].texts
+    copied = replace(row(1, answer, "train"), prefix=words(1) + "\n" + question)
+    out = write(tmp_path / "set", [copied, row(3, LONG, "train")], [row(2, SAFE, "held_out")])
+    result = check_corpus(out)
+    assert result.leaks["benchmark_in_training_text"] == 1
+    assert result.facts["benchmark_items"] == 164
+    assert str(result.facts["benchmark"]).startswith("human-eval ")
+    named = {"kind": "benchmark_in_training_text", "benchmark": result.facts["benchmark"]}
+    assert {**named, "item": items[0].name} in [dict(example) for example in result.examples]

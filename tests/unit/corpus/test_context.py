@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fim.config import CorpusSettings
 from fim.corpus.context import ContextCounts, Hole, Pick, choose_context, fuse, holds_middle
+from fim.corpus.history import History
 from fim.corpus.imports import ModuleTable, imports_in, module_parts
-from fim.corpus.neighbours import Candidate, Neighbour, Neighbourhood, document_facts
+from fim.corpus.neighbours import Candidate, Neighbour, Neighbourhood
 from fim.corpus.retrieval import WindowIndex, cut_windows, query_terms
 from fim.corpus.symbols import definitions_in
 from fim.corpus.syntax import Grammars
@@ -40,14 +41,25 @@ def neighbourhood(
     *,
     held_out: tuple[str, ...] = (),
     groups: dict[str, str] | None = None,
+    histories: dict[str, History] | None = None,
 ) -> Neighbourhood:
-    made = [
-        Neighbour(
-            "repo", path, "Python", text, (groups or {}).get(path, path), path not in held_out
-        )
-        for path, text in files.items()
-    ]
-    return Neighbourhood(made, [document_facts(f.text, f.language, GRAMMARS) for f in made])
+    table = ModuleTable([("repo", path, "Python") for path in files])
+    return Neighbourhood(
+        [
+            Neighbour(
+                "repo",
+                path,
+                "Python",
+                text,
+                (groups or {}).get(path, path),
+                path not in held_out,
+                definitions_in(GRAMMARS.parse(text, "Python"), "Python", GRAMMARS),
+                table.links(imports_in(text, "Python"), number),
+                (histories or {}).get(path, History()),
+            )
+            for number, (path, text) in enumerate(files.items())
+        ]
+    )
 
 
 def picks_for(
@@ -114,7 +126,7 @@ def test_shares_items_and_budget() -> None:
     counts = ContextCounts()
     assert picks_for(around, settings=none, counts=counts) == ()
     assert counts.as_json()["rows"] == {"none_by_share": 1}
-    small = ALWAYS.model_copy(update={"context_max_chars": 100})
+    small = ALWAYS.model_copy(update={"context_max_tokens": 30})
     counts = ContextCounts()
     found = picks_for(around, settings=small, counts=counts)
     assert sum(len(text) for text in texts(around, found)) <= 100
@@ -188,8 +200,9 @@ def test_an_empty_index_and_unknown_terms_find_nothing() -> None:
 
 
 def test_definitions_without_grammar_are_none() -> None:
-    assert definitions_in("x = 1", "Lua", GRAMMARS) == ()
-    assert [item.name for item in definitions_in(STORE, "Python", GRAMMARS)] == [
+    assert definitions_in(GRAMMARS.parse("x = 1", "Lua"), "Lua", GRAMMARS) == ()
+    tree = GRAMMARS.parse(STORE, "Python")
+    assert [item.name for item in definitions_in(tree, "Python", GRAMMARS)] == [
         "LedgerStore",
         "write_entry",
         "open_ledger",
@@ -220,12 +233,12 @@ def test_definitions_without_grammar_are_none() -> None:
 def test_imports_are_resolved(importer: str, language: str, line: str, target: str) -> None:
     paths = [importer, target, "unrelated/z.py"]
     table = ModuleTable([("repo", path, language) for path in paths])
-    assert table.resolve(imports_in(line, language), 0) == (1,)
+    assert {number for _, number in table.links(imports_in(line, language), 0)} == {1}
 
 
 def test_a_library_is_not_mistaken_for_a_file_of_its_name() -> None:
     table = ModuleTable([("repo", path, "Python") for path in ("pkg/a.py", "pkg/sub/logging.py")])
-    assert table.resolve(imports_in("import logging\n", "Python"), 0) == ()
+    assert table.links(imports_in("import logging\n", "Python"), 0) == ()
     assert imports_in("import x\n", "Lua") == ()
     assert module_parts(str(Path("a") / "b" / "index.ts")) == ("a", "b")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fim.config import CorpusSettings
 from fim.corpus.gates import compile_patterns, decode, path_reason, text_reason
-from fim.corpus.reasons import DropReason, Tally
+from fim.corpus.reasons import DropReason, Tally, nothing_made
 
 GOOD = "".join(f"def name_{n}(value):\n    return value + other_{n}\n" for n in range(20))
 SETTINGS = CorpusSettings()
@@ -78,3 +80,24 @@ def test_a_tally_adds_up() -> None:
     tally.drop("nothing", 0)
     report = tally.report()
     assert (report.seen, report.used, dict(report.dropped)) == (5, 2, {"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("", "ignored and untracked"),
+        ("binary", "--explain FILE"),
+        ("too_large", "corpus.max_file_bytes"),
+        ("long_line", "corpus.max_line_chars"),
+        ("excluded", ".fimignore"),
+    ],
+)
+def test_a_build_of_nothing_says_what_to_change(reason: str, told: str) -> None:
+    tally = Tally()
+    if reason:
+        tally.see(2)
+        tally.drop(reason, 2)
+    error = nothing_made([Path("a"), Path("b")], tally)
+    assert "from a, b:" in str(error)
+    assert ("no file there" in str(error)) is not bool(reason)
+    assert told in str(error.hint)

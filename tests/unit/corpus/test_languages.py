@@ -6,6 +6,7 @@ import importlib.util
 
 import pytest
 
+from fim.corpus import spans as spans_module
 from fim.corpus.languages import LANGUAGES, language_of, may_have_shebang
 from fim.corpus.spans import sample_spans
 from fim.corpus.syntax import Grammars
@@ -108,7 +109,8 @@ def test_the_spans_are_syntax_of_the_language(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
-def test_holes_are_syntactic_and_exact(name: str) -> None:
+def test_holes_are_syntactic_and_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans_module, "MIN_VISIBLE_CHARS", 0)
     text = SNIPPETS[name]
     tree = GRAMMARS.parse(text, name)
     spans = [

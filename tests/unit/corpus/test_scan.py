@@ -171,6 +171,22 @@ def test_reading_a_link_or_a_pipe_is_refused(tmp_path: Path) -> None:
             source.read(SourceEntry(name))
 
 
+def test_a_folder_that_becomes_a_link_out_of_the_root_is_not_read(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.py").write_text("outside")
+    root = tmp_path / "root"
+    (root / "inside").mkdir(parents=True)
+    (root / "inside" / "a.py").write_text("inside")
+    source = FolderSource(root)
+    entry = source.entries()[0]
+    assert source.read(entry) == b"inside"
+    (root / "inside").rename(root / "moved")
+    (root / "inside").symlink_to(outside)
+    with pytest.raises(OSError, match="links out of the root"):
+        source.read(entry)
+
+
 def test_the_output_folder_is_never_listed(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x")
     (tmp_path / "out").mkdir()

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fim.corpus.spans import SPAN_WEIGHTS, Lines, sample_spans, weighted_choice
+from fim.corpus.spans import (
+    MIN_VISIBLE_CHARS,
+    SPAN_WEIGHTS,
+    Lines,
+    sample_spans,
+    weighted_choice,
+)
 from fim.corpus.syntax import Grammars
 
 GRAMMARS = Grammars()
@@ -142,3 +148,12 @@ def test_lines_know_both_line_ends() -> None:
 def test_weighted_choice_covers_its_range() -> None:
     weights = {"a": 1, "b": 3}
     assert [weighted_choice(weights, x) for x in (0.0, 0.24, 0.26, 0.999, 1.0)] == list("aabbb")
+
+
+def test_a_hole_leaves_code_to_see() -> None:
+    text = "value = compute(first, second)\n" * 3
+    assert len(text) < MIN_VISIBLE_CHARS
+    assert holes(text, seed="s", max_holes=4) == []
+    longer = "".join(f"value_{n} = compute(first_{n}, second_{n})\n" for n in range(40))
+    for span in holes(longer, seed="s", max_holes=4):
+        assert len(longer) - (span.end - span.start) >= MIN_VISIBLE_CHARS

@@ -14,7 +14,9 @@ def test_a_page_shows_rows_and_drops(tmp_path: Path) -> None:
     manifest = {
         "files": {"seen": 3, "used": 2, "dropped": {"lock_file": 1}},
         "holes": {"dropped": {"duplicate_hole": 4}},
-        "splits": {"train": {"licences": {"MIT": 2}}},
+        "content": {"licences": {"MIT": 2}, "redacted_secrets": {"github_token": 1}},
+        "context": {"items": {"bm25": 3}, "items_dropped": {"holds_middle": 1}},
+        "bytes_used": 1_500_000,
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     row = FimExample("a", "b<script>", "c", language="<b>C++</b>", span_kind="lines")
@@ -22,14 +24,17 @@ def test_a_page_shows_rows_and_drops(tmp_path: Path) -> None:
     text = write_data_page(page, tmp_path / "page.html").read_text()
     assert "&lt;b&gt;C++" in text
     assert "<script" not in text
-    for shown in ("lock file", "duplicate hole", "MIT", "held-out rows", "8 to 15"):
+    told = ("lock file", "duplicate hole", "MIT", "held-out rows", "8 to 15", "bm25", "1.5 MB")
+    for shown in (*told, "holds middle", "github token"):
         assert shown in text
     assert "http" not in text.replace("http-equiv", "")
 
 
 def test_a_data_file_has_no_drops(tmp_path: Path) -> None:
     page = gather_page(tmp_path / "rows.jsonl", {"train": (FimExample("", "", ""),)})
-    assert "Files left out" not in render_data_page(page)
+    text = render_data_page(page)
+    assert "left out" not in text
+    assert "Kinds of holes" in text
 
 
 def test_charts_are_short_and_lengths_fall_into_ranges() -> None:
