@@ -64,11 +64,15 @@ def outcomes_of(outcomes: Sequence[Any]) -> list[bool]:
 
 
 def make_completer() -> CodeCompleter:
-    """Return the embedded model, asked as the settings of the CPU preset say."""
+    """Return the embedded model, asked in the batches that ``fim eval run --preset cpu`` makes."""
     from fim.config import load_settings
     from fim.pipeline import make_completer as make
 
-    resolved = load_settings(preset="cpu", overrides={"infer.max_new_tokens": MAX_NEW_TOKENS})
+    given = {
+        "infer.max_new_tokens": MAX_NEW_TOKENS,
+        "infer.batch_size": load_settings(preset="cpu").settings.eval.batch_size,
+    }
+    resolved = load_settings(preset="cpu", overrides=given)
     return make(resolved, is_base_alone=True)
 
 

@@ -19,7 +19,7 @@ SuiteOption = Annotated[
     typer.Option(
         "--suite",
         metavar="NAME",
-        help="own, humaneval-single-line, humaneval-multi-line, humaneval, or a published file's.",
+        help="own, humaneval-single-line, humaneval-multi-line, humaneval, or a published one.",
     ),
 ]
 OutOption = Annotated[
@@ -27,7 +27,17 @@ OutOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DATA", help="Built set, parquet or JSONL of the suite."),
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Built set, parquet or JSONL; for published suites a file or a copy of the data set.",
+    ),
+]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--part", metavar="NAME", help="Part of a suite on the hub, such as api or java-in_file."
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="Model: a hub name or a folder.")
@@ -110,6 +120,18 @@ FailUnderOption = Annotated[
     ),
 ]
 
+ParityOption = Annotated[
+    float | None,
+    typer.Option(
+        "--parity",
+        metavar="SHARE",
+        min=0.0,
+        max=1.0,
+        help="B is another artefact of A's model: exit with 6 where fewer answers are identical.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add ``fim eval run | compare | rescore``."""
@@ -130,6 +152,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "fim eval compare eval/base eval/tuned --html compare.html",
             "fim eval compare eval/base eval/tuned --fail-under exact_match=0.3 --json",
+            "fim eval compare eval/tuned eval/server --parity 0.95",
         ),
     )(compare)
     command(group, "rescore", examples=("fim eval rescore eval/tuned",))(rescore)
@@ -141,6 +164,7 @@ def run(  # noqa: PLR0913, PLR0917
     suite: SuiteOption,
     out: OutOption,
     data: DataOption = None,
+    part: PartOption = None,
     model: ModelOption = None,
     adapter: AdapterOption = None,
     endpoint: EndpointOption = None,
@@ -165,6 +189,7 @@ def run(  # noqa: PLR0913, PLR0917
         suite=suite,
         out=out,
         data=data,
+        part=part,
         adapter=adapter,
         endpoint=endpoint,
         dialect=dialect,
@@ -198,19 +223,23 @@ def compare(
     other: OtherArgument,
     html: HtmlOption = None,
     fail_under: FailUnderOption = None,
+    parity: ParityOption = None,
 ) -> None:
     """Compare two evaluations of the same holes: intervals, slices, one verdict."""
     from fim.evaluation.comparing import NO_OP_ADAPTER, compare_folders, required
     from fim.evaluation.folder import EvaluationFolder
+    from fim.evaluation.parity import required_parity
 
     thresholds = [_threshold(text) for text in fail_under or ()]
     settings = session.resolve().settings
     a, b = EvaluationFolder(base), EvaluationFolder(other)
-    found = compare_folders(a, b, draws=settings.eval.bootstrap_draws, seed=settings.eval.seed)
+    draws, seed = settings.eval.bootstrap_draws, settings.eval.seed
+    found = compare_folders(a, b, draws=draws, seed=seed, parity=parity)
     if html is not None:
         from fim.evaluating.page import write_page
 
-        write_page(found, a, b, html, seed=settings.eval.seed)
+        write_page(found, a, b, html, seed=seed)
+    required_parity(found.parity)
     for metric, value in thresholds:
         required(metric, value, found)
     no_op = [problem for problem in found.problems if problem.kind == NO_OP_ADAPTER]
@@ -250,17 +279,20 @@ def _show_comparison(session: Session, found: RunComparison) -> None:
     rows = [
         (
             name.replace("_", " "),
-            f"{metric.a:.4f}",
-            f"{metric.b:.4f}",
-            f"{metric.difference:+.4f}",
-            f"{metric.low:+.4f} to {metric.high:+.4f}",
+            f"{metric.a:.3f}",
+            f"{metric.b:.3f}",
+            f"{metric.difference:+.3f}",
+            f"{metric.low:+.3f}",
+            f"{metric.high:+.3f}",
             f"{metric.p:.4f}",
         )
         for name, metric in whole.metrics.items()
     ]
-    heads = (f"{whole.items} holes", ">A", ">B", ">difference", "95 % interval", ">p")
+    heads = (f"{whole.items} holes", ">A", ">B", ">B - A", ">from", ">to", ">p")
     output.table(heads, rows, is_answer=True)
     output.say(f"A: {whole.name_a}; B: {whole.name_b}; clusters: {whole.clusters}")
+    output.say("from, to: the difference's 95 % interval")
+    output.say(f"{found.parity.identical:.1%} of all answers are identical")
     output.say(f"B is {found.verdict}: {found.reason}")
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fim.adapters import settings_for_adapter
+from fim.adapters import settings_for_adapter, trained_model
 from fim.data import TokenizerView
 from fim.errors import ConflictingSettingsError
 from fim.evaluating.request import AUTO, EvaluationRequest, is_limit_given
@@ -70,7 +70,7 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
     loader = make_loader(settings)
     loader.check(is_training=False)
     view = TokenizerView(loader.tokenizer())
-    wanted = _wanted_format(request, suite, view)
+    wanted = _wanted_format(request, suite, view, settings.model.name)
     loaded = loader.load()
     if request.adapter is not None:
         loaded = loader.with_adapter(loaded, request.adapter)
@@ -134,15 +134,14 @@ def _finished(answer: Completion, asked: Asked, example: FimExample) -> Completi
 
 
 def _wanted_format(
-    request: EvaluationRequest, suite: Suite, view: TokenizerView
+    request: EvaluationRequest, suite: Suite, view: TokenizerView, model: str
 ) -> ResolvedFormat | None:
     if request.format_name is not None:
         return resolve_format(request.format_name, view)
     if suite.is_left_to_right:
         return resolve_format(LEFT_TO_RIGHT_FORMAT, view)
-    if request.adapter is not None:
-        return resolve_record(read_record(request.adapter), view)
-    return None
+    trained = request.adapter or trained_model(model)
+    return None if trained is None else resolve_record(read_record(trained), view)
 
 
 def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite) -> Asked:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
+from fim.evaluating.page_answers import chosen_cells, outcomes, worst_cells
 from fim.evaluating.page_tables import (
     check_facts,
     leak_note,
@@ -15,8 +15,6 @@ from fim.evaluating.page_tables import (
 )
 from fim.evaluation.suites import TEST_PART
 from fim.reporting.eval_data import (
-    CellKind,
-    EvalCell,
     EvalMetric,
     EvalPage,
     EvalSlice,
@@ -34,10 +32,6 @@ if TYPE_CHECKING:
     from fim.evaluation.folder import EvaluationFolder
     from fim.evaluation.samples import Sample
 
-CELLS_PER_OUTCOME = 10
-PREFIX_LINES, SUFFIX_LINES = 8, 5
-SHOWN_CHARS = 1_200
-OUTCOMES: tuple[CellKind, ...] = ("won", "lost", "both wrong")
 CLEAN = "_clean"
 
 
@@ -71,18 +65,18 @@ def make_page(
     facts_a, facts_b = a.facts(), b.facts()
     tested_a = [sample for sample in a.read() if sample.part == TEST_PART]
     answers_b = {sample.item: sample for sample in b.read()}
-    groups = _outcomes(tested_a, answers_b)
+    groups = outcomes(tested_a, answers_b)
     metrics = _metrics(found)
     return EvalPage(
-        title=str(facts_b.get("title", "Base against tuned")),
+        title=_title(facts_b),
         headline=headline(found),
         verdict=found.verdict,
-        reason=f"{found.reason[:1].upper()}{found.reason[1:]}.",
+        reason="" if found.problems else f"{found.reason[:1].upper()}{found.reason[1:]}.",
         name_a=found.whole.name_a,
         name_b=found.whole.name_b,
         items=found.whole.items,
         clusters=found.whole.clusters,
-        problems=tuple(problem.message for problem in found.problems),
+        problems=tuple(_sentence(problem.message) for problem in found.problems),
         metrics=metrics,
         slices=tuple(_slice(row, found.primary) for row in found.slices),
         primary=eval_display(found.primary),
@@ -92,7 +86,8 @@ def make_page(
                 [answers_b[sample.item] for sample in tested_a]
             ),
         },
-        cells=_cells(groups, answers_b, seed),
+        cells=chosen_cells(groups, answers_b, seed),
+        worst=worst_cells(tested_a, answers_b),
         cell_counts={name: len(members) for name, members in groups.items()},
         seed=seed,
         draws=found.draws,
@@ -100,10 +95,18 @@ def make_page(
         leaks=leak_tables(facts_b),
         leak_note=leak_note(facts_a, facts_b),
         sandbox=sandbox_facts(facts_b),
-        facts=check_facts(facts_a, facts_b),
+        facts=check_facts(found, facts_a, facts_b),
         prompt_item=str(mapping(facts_b.get("asked")).get("first_item", "")),
         prompt_ids=_ids(facts_b),
     )
+
+
+def _title(facts: Mapping[str, object]) -> str:
+    return _sentence(str(facts.get("title", "base against tuned"))).removesuffix(".")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def headline(found: RunComparison) -> str:
@@ -162,59 +165,6 @@ def _slice(row: Mapping[str, object], primary: str) -> EvalSlice:
         exact_a=float(str(exact["a"])) if exact else None,
         exact_b=float(str(exact["b"])) if exact else None,
     )
-
-
-def _is_right(sample: Sample) -> bool:
-    for name in ("pass_at_1", "suite_score", "exact_match"):
-        if name in sample.metrics:
-            return sample.metrics[name] >= 1
-    return False
-
-
-def _outcomes(
-    tested: Sequence[Sample], answers: Mapping[str, Sample]
-) -> dict[CellKind, list[Sample]]:
-    groups: dict[CellKind, list[Sample]] = {name: [] for name in OUTCOMES}
-    for sample in tested:
-        before, after = _is_right(sample), _is_right(answers[sample.item])
-        if after and not before:
-            groups["won"].append(sample)
-        elif before and not after:
-            groups["lost"].append(sample)
-        elif not after:
-            groups["both wrong"].append(sample)
-    return groups
-
-
-def _cells(
-    groups: Mapping[CellKind, Sequence[Sample]], answers: Mapping[str, Sample], seed: int
-) -> tuple[EvalCell, ...]:
-    cells = []
-    for outcome, members in groups.items():
-        ranked = sorted(members, key=lambda sample: _rank(seed, sample.item))
-        for sample in ranked[:CELLS_PER_OUTCOME]:
-            other = answers[sample.item]
-            before = "\n".join(sample.prefix.split("\n")[-PREFIX_LINES:])
-            after = "\n".join(sample.suffix.split("\n")[:SUFFIX_LINES])
-            place = " \N{MIDDLE DOT} ".join(filter(None, (sample.language, sample.kind)))
-            cell = EvalCell(
-                outcome=outcome,
-                item=sample.path or sample.item,
-                place=place,
-                prefix_tail=before[-SHOWN_CHARS:],
-                gold=sample.gold,
-                suffix_head=after[:SHOWN_CHARS],
-                a=sample.output,
-                b=other.output,
-                a_stop=sample.stop_reason,
-                b_stop=other.stop_reason,
-            )
-            cells.append(cell)
-    return tuple(cells)
-
-
-def _rank(seed: int, item: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{item}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _ids(facts: Mapping[str, object]) -> tuple[int, ...]:

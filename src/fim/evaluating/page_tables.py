@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fim.evaluation.anchors import anchors_for
+from fim.evaluation.comparing import MIN_DIFFERENT_OUTPUTS, has_one_adapter
 from fim.evaluation.metrics import EDIT_SIMILARITY_FORMULA
-from fim.evaluation.scoring import percentiles
+from fim.evaluation.scoring import percentiles, rates_of
 from fim.reporting.data import Fact
 from fim.reporting.eval_data import EvalTable, eval_display
-from fim.reporting.figures import format_value
+from fim.reporting.eval_page import format_p
+from fim.reporting.figures import format_difference, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,8 +34,10 @@ def page_tables(
     answers: Mapping[str, Sample],
 ) -> tuple[EvalTable, ...]:
     """Return the tables that stand beside the figures; empty ones are left out."""
-    tables = [_floor_table(found), _pair_table(found), _part_table(found)]
     others = [answers[sample.item] for sample in tested]
+    tables = [_parity_table(found), _floor_table(found), _pair_table(found)]
+    tables += [_rate_table(tested, others), _pass_table(found)]
+    tables += [_part_table(found), _gap_table(found)]
     tables.append(_length_table(found, tested, others))
     tables.append(_anchor_table(str(mapping(facts.get("identity")).get("suite", ""))))
     return tuple(table for table in tables if table.rows)
@@ -59,7 +63,7 @@ def _pair_table(found: RunComparison) -> EvalTable:
             eval_display(name).label,
             f"{int(pairs['only_a']):,}",
             f"{int(pairs['only_b']):,}",
-            f"{pairs['p']:.4f}",
+            format_p(pairs["p"]),
         )
         for name, pairs in found.mcnemar.items()
     ]
@@ -69,13 +73,85 @@ def _pair_table(found: RunComparison) -> EvalTable:
             f"With this many holes and this share of disagreement, a difference of "
             f"{100 * found.detectable:.1f} points is found with 80 % power. "
         )
-    note += f"{found.identical_outputs:.1%} of all answers are the same on both sides."
+    note += f"{format_value(found.identical_outputs, 'share')} of all answers are identical."
     return EvalTable(
         "Where the two disagree (exact McNemar)",
         ("Metric", ">only A right", ">only B right", ">p"),
         tuple(rows),
         note,
     )
+
+
+def _parity_table(found: RunComparison) -> EvalTable:
+    parity = found.parity
+    if parity.threshold is None:
+        return EvalTable("", (), ())
+    prompts = parity.identical_prompts
+    rows = (
+        ("Identical answers", format_value(parity.identical, "share")),
+        ("Asked for", format_value(parity.threshold, "share")),
+        (
+            "Prompts with equal ids",
+            "not told" if prompts is None else format_value(prompts, "share"),
+        ),
+        ("Answers that ended for the same reason", format_value(parity.identical_stops, "share")),
+        ("Exact match, B minus A", f"{100 * parity.exact_match_difference:+.1f} points"),
+    )
+    is_met = parity.identical >= parity.threshold
+    note = "B answers as A does." if is_met else "B is not A: it misses what was asked for."
+    if parity.different:
+        note += f" Answered differently, for example: {', '.join(parity.different)}."
+    return EvalTable("Export parity", ("Figure", ">value"), rows, note)
+
+
+def _rate_table(a: Sequence[Sample], b: Sequence[Sample]) -> EvalTable:
+    one, two = rates_of(a), rates_of(b)
+    rows = tuple(
+        (eval_display(name).label, _rate_text(one[name]), _rate_text(two[name]))
+        for name in one
+        if name in two
+    )
+    note = "Each side alone: they may overlap where the pairs above still tell a difference."
+    heads = ("Rate", ">A, 95 % interval", ">B, 95 % interval")
+    return EvalTable("Rates of each side (Wilson)", heads, rows, note)
+
+
+def _rate_text(rate: Mapping[str, float]) -> str:
+    shown = [f"{100 * rate[key]:.1f}" for key in ("rate", "low", "high")]
+    return f"{shown[0]} % ({shown[1]} to {shown[2]})"
+
+
+def _pass_table(found: RunComparison) -> EvalTable:
+    one, two = found.pass_at_k["a"], found.pass_at_k["b"]
+    names = sorted({*one, *two}, key=int)
+    if len(names) < 2:  # noqa: PLR2004
+        return EvalTable("", (), ())
+    rows = tuple(
+        (f"pass@{k}", *(format_value(side.get(k), "share") for side in (one, two))) for k in names
+    )
+    note = "1 - C(n - c, k) / C(n, k), mean over holes; n answers were drawn for each."
+    return EvalTable("Several answers per hole", ("k", ">A", ">B"), rows, note)
+
+
+def _gap_table(found: RunComparison) -> EvalTable:
+    names = ("nll_per_token", "edit_similarity", "exact_match", "pass_at_1")
+    rows = tuple(
+        (f"{side.upper()}, {gap}", *(_gap_text(values, name) for name in names))
+        for gap in dict.fromkeys([*found.gaps["a"], *found.gaps["b"]])
+        for side in ("a", "b")
+        if (values := found.gaps[side].get(gap))
+    )
+    heads = ("Gap", *(f">{eval_display(name).label}" for name in names))
+    note = (
+        "A tuned side whose gaps are much wider than the base's has memorised; equal gaps mean "
+        "that it has learned. A rewritten hole is held against its own original."
+    )
+    return EvalTable("The gaps", heads, rows, note)
+
+
+def _gap_text(values: Mapping[str, float], name: str) -> str:
+    unit = eval_display(name).unit
+    return format_difference(values[name], unit) if name in values else format_value(None, unit)
 
 
 def _part_table(found: RunComparison) -> EvalTable:
@@ -99,8 +175,7 @@ def _part_table(found: RunComparison) -> EvalTable:
         "Memorised or learned?",
         ("Holes", ">number", ">NLL per token", ">Edit similarity", ">Exact match", ">pass@1"),
         tuple(rows),
-        "A side that is much better on training files than on held-out ones, or that falls on "
-        "rewritten files more than the base does, has memorised.",
+        "Rewritten files have their locals renamed and their docstrings dropped.",
     )
 
 
@@ -176,7 +251,9 @@ def sandbox_facts(facts: Mapping[str, object]) -> tuple[Fact, ...]:
     )
 
 
-def check_facts(facts_a: Mapping[str, object], facts_b: Mapping[str, object]) -> tuple[Fact, ...]:
+def check_facts(
+    found_pair: RunComparison, facts_a: Mapping[str, object], facts_b: Mapping[str, object]
+) -> tuple[Fact, ...]:
     """Return what somebody needs to check the figures: suite, models, data, versions."""
     one, two = mapping(facts_a.get("identity")), mapping(facts_b.get("identity"))
     asked_a, asked_b = mapping(facts_a.get("asked")), mapping(facts_b.get("asked"))
@@ -187,10 +264,20 @@ def check_facts(facts_a: Mapping[str, object], facts_b: Mapping[str, object]) ->
         Fact("True answers that score", f"{100 * float(str(gold.get('share', 0))):.0f} %"),
         Fact("Edit similarity", EDIT_SIMILARITY_FORMULA),
     ]
+    outcomes = mapping(gold.get("outcomes"))
+    if outcomes:
+        found.append(Fact("True answers when run", _text(outcomes)))
+    if has_one_adapter(one, two):
+        different = 1 - found_pair.identical_outputs
+        least = format_value(MIN_DIFFERENT_OUTPUTS, "share")
+        told = f"{format_value(different, 'share')} of answers differ; at least {least} have to"
+        found.append(Fact("Does the adapter do anything?", told))
     if facts_b.get("rule_meaning"):
         found.append(Fact("The suite's own rule", str(facts_b["rule_meaning"])))
     for side, identity, asked in (("A", one, asked_a), ("B", two, asked_b)):
-        decoding = "greedy" if identity.get("temperature") == 0 else str(identity["temperature"])
+        is_greedy = identity.get("temperature") == 0
+        decoding = "greedy" if is_greedy else f"temperature {identity.get('temperature')}"
+        decoding += ", token healing" if identity.get("token_healing") else ""
         found += [
             Fact(f"{side}, model", str(identity.get("model"))),
             Fact(f"{side}, adapter", str(identity.get("adapter_sha256") or "none")),

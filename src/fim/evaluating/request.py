@@ -24,6 +24,7 @@ class EvaluationRequest:
         suite: Name of the suite.
         out: Folder that gets the evaluation.
         data: Built set or file of the suite.
+        part: Part of a suite that is read from the hub; its first one without a name.
         adapter: Adapter on the model; None asks the model as it is.
         endpoint: Address of a server in place of a model.
         dialect: How the server is asked.
@@ -45,6 +46,7 @@ class EvaluationRequest:
     suite: str
     out: Path
     data: Path | None = None
+    part: str | None = None
     adapter: Path | None = None
     endpoint: str | None = None
     dialect: str = "openai"
@@ -83,6 +85,7 @@ def identity_of(
         "stop": request.stop,
         "draws": request.draws,
         "temperature": request.temperature,
+        "token_healing": settings.infer.token_healing,
         "max_new_tokens": settings.eval.max_new_tokens if is_limit_given(resolved) else AUTO,
     }
 

@@ -17,7 +17,7 @@ from fim.evaluation.suites import (
     Suite,
     choose_by_seed,
     humaneval_suite,
-    load_file_suite,
+    load_published,
     own_suite,
 )
 
@@ -54,12 +54,15 @@ def load_suite(
             suite = replace(suite, items=choose_by_seed(suite.items, request.limit, seed))
         train = _train_beside(settings, request)
     elif request.suite in FILE_SUITES:
-        if request.data is None:
-            raise EvaluationError(
-                f"the suite {request.suite} is read from its published file, and none was given",
-                hint=f"fim eval run --suite {request.suite} --data FILE --out DIR",
-            )
-        suite = load_file_suite(request.suite, request.data, limit=request.limit, seed=seed)
+        token = settings.hf.token
+        suite = load_published(
+            request.suite,
+            request.data,
+            part=request.part,
+            token=None if token is None else token.get_secret_value(),
+            limit=request.limit,
+            seed=seed,
+        )
     else:
         raise EvaluationError(
             f"there is no suite {request.suite!r}",

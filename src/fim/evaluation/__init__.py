@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fim.evaluation.compare import Comparison, MetricComparison, best_form, compare
 from fim.evaluation.floors import EMPTY, PREVIOUS_LINE, Floor, best_constant
+from fim.evaluation.held_out_holes import hole_measurement
 from fim.evaluation.metrics import (
     EDIT_SIMILARITY_FORMULA,
     HIGHER_IS_BETTER,
@@ -57,6 +58,7 @@ __all__ = [
     "evaluate",
     "exact_match",
     "first_line_match",
+    "hole_measurement",
     "mcnemar_exact",
     "paired_bootstrap",
     "paired_ratio_bootstrap",

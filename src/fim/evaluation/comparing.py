@@ -10,6 +10,8 @@ from fim.errors import EvaluationError
 from fim.evaluation.code_metrics import PASS_AT_1
 from fim.evaluation.compare import HEADLINE_METRICS, Comparison, compare
 from fim.evaluation.floors import EMPTY, PREVIOUS_LINE
+from fim.evaluation.gaps import measure_gaps
+from fim.evaluation.leaks import DECIDING
 from fim.evaluation.metrics import (
     BINARY,
     EXACT_MATCH,
@@ -17,7 +19,9 @@ from fim.evaluation.metrics import (
     NLL_PER_TOKEN,
     text_metrics,
 )
+from fim.evaluation.parity import Parity, measure_parity
 from fim.evaluation.samples import EvaluationResult, Sample, result_of
+from fim.evaluation.scoring import pass_at_k
 from fim.evaluation.statistics import (
     BETTER,
     UNCLEAR,
@@ -66,11 +70,18 @@ class RunComparison:
     slices: tuple[Mapping[str, object], ...]
     parts: Mapping[str, Mapping[str, object]]
     floors: Mapping[str, Mapping[str, float]]
-    identical_outputs: float
+    gaps: Mapping[str, Mapping[str, Mapping[str, float]]]
+    pass_at_k: Mapping[str, Mapping[str, float]]
+    parity: Parity
     detectable: float | None
     draws: int
     seed: int
     problems: tuple[Problem, ...]
+
+    @property
+    def identical_outputs(self) -> float:
+        """Share of answers that are the same on both sides."""
+        return self.parity.identical
 
     def as_json(self) -> dict[str, object]:
         """Return the comparison as JSON-ready data."""
@@ -83,7 +94,10 @@ class RunComparison:
             "slices": [dict(found) for found in self.slices],
             "parts": {name: dict(found) for name, found in self.parts.items()},
             "floors": {name: dict(found) for name, found in self.floors.items()},
+            "gaps": {side: dict(found) for side, found in self.gaps.items()},
+            "pass_at_k": {side: dict(found) for side, found in self.pass_at_k.items()},
             "identical_outputs": self.identical_outputs,
+            "parity": self.parity.as_json(),
             "detectable_difference": self.detectable,
             "draws": self.draws,
             "seed": self.seed,
@@ -92,7 +106,12 @@ class RunComparison:
 
 
 def compare_folders(
-    a: EvaluationFolder, b: EvaluationFolder, *, draws: int, seed: int
+    a: EvaluationFolder,
+    b: EvaluationFolder,
+    *,
+    draws: int,
+    seed: int,
+    parity: float | None = None,
 ) -> RunComparison:
     """Compare two evaluations of the same suite, a as the base.
 
@@ -101,6 +120,8 @@ def compare_folders(
         b: What should be better.
         draws: Bootstrap draws.
         seed: Seed of the bootstrap.
+        parity: Least share of identical answers, where b is another artefact of a's model; None
+            where it is another model.
 
     Raises:
         EvaluationError: The two are of different suites or holes, or are not whole.
@@ -123,8 +144,8 @@ def compare_folders(
         seed=seed,
         headline=headline,
     )
-    identical = _identical(tested_a, tested_b)
-    problems = _problems(facts_a, facts_b, a, b, identical)
+    likeness = measure_parity(tested_a, tested_b, threshold=parity)
+    problems = _problems(facts_a, facts_b, a, b, likeness)
     primary = headline[-1]
     found, reason = _verdict(whole, primary, problems)
     return RunComparison(
@@ -136,7 +157,9 @@ def compare_folders(
         slices=_slices(tested_a, tested_b, primary, draws=draws, seed=seed),
         parts=_parts(samples_a, samples_b),
         floors=score_floors(tested_a),
-        identical_outputs=identical,
+        gaps={"a": measure_gaps(samples_a), "b": measure_gaps(samples_b)},
+        pass_at_k={"a": pass_at_k(tested_a), "b": pass_at_k(tested_b)},
+        parity=likeness,
         detectable=_detectable(tested_a, tested_b, primary),
         draws=draws,
         seed=seed,
@@ -216,21 +239,17 @@ def _headline(a: Sequence[Sample], b: Sequence[Sample]) -> tuple[str, ...]:
     return HEADLINE_METRICS if has_likelihood else HEADLINE_METRICS[1:]
 
 
-def _identical(a: Sequence[Sample], b: Sequence[Sample]) -> float:
-    outputs = {sample.item: sample.output for sample in b}
-    return sum(outputs.get(sample.item) == sample.output for sample in a) / len(a)
-
-
 def _problems(
     facts_a: Mapping[str, object],
     facts_b: Mapping[str, object],
     a: EvaluationFolder,
     b: EvaluationFolder,
-    identical: float,
+    likeness: Parity,
 ) -> tuple[Problem, ...]:
     found = []
-    adapters = [bool(facts.get("adapter_sha256")) for facts in (facts_a, facts_b)]
-    if any(adapters) and not all(adapters) and 1 - identical < MIN_DIFFERENT_OUTPUTS:
+    identical = likeness.identical
+    is_no_op = has_one_adapter(facts_a, facts_b) and 1 - identical < MIN_DIFFERENT_OUTPUTS
+    if is_no_op and likeness.threshold is None:
         found.append(
             Problem(
                 NO_OP_ADAPTER,
@@ -241,12 +260,17 @@ def _problems(
     for folder in (a, b):
         leaks = folder.facts().get("leaks")
         counts = leaks.get("counts") if isinstance(leaks, dict) else None
-        told = {name: number for name, number in (counts or {}).items() if number}
+        told = {name: counts[name] for name in DECIDING if counts and counts.get(name)}
         if told and isinstance(leaks, dict) and leaks.get("is_leaking"):
             listed = ", ".join(f"{name.replace('_', ' ')}: {told[name]}" for name in told)
             found.append(Problem(LEAKS, f"held-out code stands in the training data ({listed})"))
             break
     return tuple(found)
+
+
+def has_one_adapter(a: Mapping[str, object], b: Mapping[str, object]) -> bool:
+    """Tell whether one of two evaluations has an adapter and the other has none."""
+    return bool(a.get("adapter_sha256")) != bool(b.get("adapter_sha256"))
 
 
 def _verdict(whole: Comparison, primary: str, problems: Sequence[Problem]) -> tuple[Verdict, str]:
@@ -318,20 +342,21 @@ def _slice_metrics(
 
 
 def _adjust(rows: Sequence[dict[str, object]], primary: str) -> None:
-    """Give every slice Holm's p of the primary metric and a verdict that respects it."""
+    """Give every slice of enough holes Holm's p of the primary metric, and all a verdict."""
     tested = []
     for row in rows:
+        row |= {"primary": primary, "verdict": UNCLEAR}
         metrics = row["metrics"]
-        if isinstance(metrics, dict) and primary in metrics:
+        is_enough = int(str(row["items"])) >= MIN_SLICE_ITEMS
+        if is_enough and isinstance(metrics, dict) and primary in metrics:
             tested.append((row, metrics[primary]))
     adjusted = holm([found["p"] for _, found in tested])
     for (row, found), p in zip(tested, adjusted, strict=True):
         row["p_holm"] = p
-        row["primary"] = primary
         sign = found["low"] > 0 if HIGHER_IS_BETTER[primary] else found["high"] < 0
-        is_told = p < SIGNIFICANCE and int(str(row["items"])) >= MIN_SLICE_ITEMS
         excludes_zero = found["low"] > 0 or found["high"] < 0
-        row["verdict"] = ("better" if sign else "worse") if is_told and excludes_zero else UNCLEAR
+        if p < SIGNIFICANCE and excludes_zero:
+            row["verdict"] = "better" if sign else "worse"
 
 
 def _parts(a: Sequence[Sample], b: Sequence[Sample]) -> dict[str, dict[str, object]]:

@@ -24,7 +24,7 @@ MIN_PROBLEM_SHARE = 0.3
 MAX_SHOWN = 5
 SHOWN_CHARS = 100
 _TOKENS = re.compile(r"\w+|[^\w\s]")
-_DECIDING = ("same_file", "near_duplicate_file", "gold_in_training_text", "humaneval_in_training")
+DECIDING = ("same_file", "near_duplicate_file", "gold_in_training_text", "humaneval_in_training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class LeakReport:
     @property
     def is_leaking(self) -> bool:
         """Whether a kind was found that voids the split; shared phrases alone do not."""
-        return any(self.counts.get(name) for name in _DECIDING)
+        return any(self.counts.get(name) for name in DECIDING)
 
     def as_json(self) -> dict[str, object]:
         """Return the report as JSON-ready data."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fim.types import FimExample
 
+PROBE_MARK = "probe/"
 _DYNAMIC = frozenset({"locals", "eval", "exec", "vars", "globals"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -40,7 +41,7 @@ def probe_items(items: Sequence[SuiteItem]) -> tuple[SuiteItem, ...]:
     for item in items:
         example = rewrite(item.example)
         if example is not None:
-            named = replace(example, id=f"probe/{example.id}")
+            named = replace(example, id=f"{PROBE_MARK}{example.id}")
             part = PROBE_PART if item.part == TEST_PART else TRAIN_PROBE_PART
             found.append(replace(item, example=named, part=part))
     return tuple(found)

@@ -74,7 +74,7 @@ class Sample:
     path: str = ""
     prefix: str = ""
     suffix: str = ""
-    check: Mapping[str, str] | None = None
+    check: Mapping[str, object] | None = None
     passed: Mapping[str, bool] | None = None
     draws: Sequence[str] = field(default_factory=list)
     draws_passed: Sequence[bool] = field(default_factory=list)

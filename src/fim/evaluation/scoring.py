@@ -158,7 +158,7 @@ def summarise(samples: Sequence[Sample], name: str) -> dict[str, object]:
     summary: dict[str, object] = {
         "items": len(tested),
         "metrics": dict(result.metrics),
-        "rates": _rates(tested),
+        "rates": rates_of(tested),
         "pass_at_k": pass_at_k(tested),
         "tokens": sum(sample.num_tokens for sample in tested),
         "milliseconds": percentiles([sample.milliseconds for sample in tested]),
@@ -209,7 +209,8 @@ def _part(name: str, samples: Sequence[Sample]) -> dict[str, object]:
     return {"items": len(samples), "metrics": dict(result_of(name, samples).metrics)}
 
 
-def _rates(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+def rates_of(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """Return the right-or-wrong metrics with their Wilson intervals."""
     found = {}
     for name in ("exact_match", "first_line_match", STOP_RATE, PASS_AT_1):
         values = [sample.metrics[name] for sample in samples if name in sample.metrics]
@@ -230,14 +231,22 @@ def _pass_metrics(sample: Sample) -> dict[str, float]:
 def _programs(sample: Sample) -> list[Program]:
     if sample.check is None:
         return []
-    check = Check(**sample.check)
+    check = Check.from_json(sample.check)
     answers = (sample.output, sample.output_clean, *sample.draws)
     return [Program(sample.prefix + answer + sample.suffix, check) for answer in answers]
 
 
 def _with_verdict(sample: Sample, passed: Mapping[Program, bool]) -> Sample:
+    """Give a sample its verdicts; an answer to a script that equals the truth passes in any case.
+
+    The latter is SAFIM's own rule.
+    """
     programs = _programs(sample)
     if not programs or sample.passed is not None:
         return sample
-    raw, clean, *draws = (passed[program] for program in programs)
+    answers = (sample.output, sample.output_clean, *sample.draws)
+    raw, clean, *draws = (
+        passed[program] or (bool(program.check.cases) and answer == sample.gold)
+        for program, answer in zip(programs, answers, strict=True)
+    )
     return replace(sample, passed={RAW: raw, CLEAN: clean}, draws_passed=draws)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SIGNIFICANCE = 0.05
-CellKind = Literal["won", "lost", "both wrong"]
+CellKind = Literal["won", "lost", "both wrong", "over-run", "did not stop"]
 
 EVAL_DISPLAYS: Mapping[str, MetricDisplay] = {
     "pass_at_1": MetricDisplay(
@@ -147,3 +147,9 @@ class EvalPage:
     prompt_item: str = ""
     prompt_ids: tuple[int, ...] = ()
     cell_counts: Mapping[str, int] = field(default_factory=dict)
+    worst: tuple[EvalCell, ...] = ()
+
+    @property
+    def is_void(self) -> bool:
+        """Whether a problem was found that voids every verdict."""
+        return bool(self.problems)

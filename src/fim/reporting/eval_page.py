@@ -74,6 +74,7 @@ def render_eval_page(page: EvalPage) -> str:
     return environment.get_template("eval.html").render(
         page=page,
         cells=[_drawn(page, cell) for cell in page.cells],
+        worst=[_drawn(page, cell) for cell in page.worst],
         histograms=[histogram(name, times) for name, times in page.latency.items() if times],
     )
 

@@ -18,6 +18,7 @@ from fim.errors import (
     EvaluationError,
     InterruptedRunError,
     OutputError,
+    SourceNotFoundError,
 )
 from fim.evaluating import EvaluationRequest, rescore_folder, run_evaluation
 from fim.evaluating.page import make_page, write_page
@@ -107,8 +108,12 @@ def test_a_run_leaves_samples_with_the_keys_of_the_contract(tmp_path: Path, data
 def test_rescoring_gives_the_same_bytes(tmp_path: Path, data: Path) -> None:
     folder = evaluate(tmp_path / "poor", data, poor)
     before = [path.read_bytes() for path in (folder.samples, folder.result)]
+    found = compare_folders(folder, folder, draws=50, seed=1)
+    page = write_page(found, folder, folder, tmp_path / "page.html", seed=1).read_bytes()
     rescore_folder(folder.path)
     assert [path.read_bytes() for path in (folder.samples, folder.result)] == before
+    again = compare_folders(folder, folder, draws=50, seed=1)
+    assert write_page(again, folder, folder, tmp_path / "page.html", seed=1).read_bytes() == page
 
 
 def test_an_interrupted_run_goes_on_at_the_next_hole(tmp_path: Path, data: Path) -> None:
@@ -250,6 +255,8 @@ def test_the_page_shows_everything_and_fetches_nothing(tmp_path: Path, data: Pat
         "500 ms",
         "chosen by seed",
         "Memorised or learned?",
+        "The gaps",
+        "Rates of each side (Wilson)",
         "Leaks",
         "only B right",
         str(b.identity()["suite_sha256"]),
@@ -298,6 +305,9 @@ def test_humaneval_is_executed_and_pass_at_k_counts_draws(tmp_path: Path) -> Non
     assert comparison.primary == "pass_at_1"
     page = make_page(comparison, bad, other, seed=1)
     assert page.sandbox
+    assert not any(table.title == "Several answers per hole" for table in page.tables)
+    drawn = make_page(compare_folders(folder, folder, draws=50, seed=1), folder, folder, seed=1)
+    assert any(table.title == "Several answers per hole" for table in drawn.tables)
     assert any(row[0] == "InCoder 6.7B" for table in page.tables for row in table.rows)
 
 
@@ -346,13 +356,13 @@ def test_the_suite_s_own_rule_decides(tmp_path: Path) -> None:
     ("more", "message"),
     [
         ({"suite": "nothing"}, "no suite 'nothing'"),
-        ({"suite": "safim"}, "none was given"),
+        ({"suite": "humaneval-random-span"}, "none was given"),
         ({"suite": "own"}, "the suite own needs examples"),
     ],
 )
 def test_wrong_requests_are_told(tmp_path: Path, more: dict[str, str], message: str) -> None:
     request = EvaluationRequest(out=tmp_path / "x", **more)  # type: ignore[arg-type]
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises((EvaluationError, SourceNotFoundError), match=message):
         run_evaluation(resolved(), request)
 
 

@@ -256,7 +256,7 @@ def test_no_process_is_left(ran: Ran) -> None:
     left = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            is_guard = b"sandbox_guard.py" in (path / "cmdline").read_bytes()
+            is_guard = b"inside.guard" in (path / "cmdline").read_bytes()
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections import Counter, OrderedDict
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from fim.evaluation.sandbox import Outcome, describe_outcomes
-from fim.evaluation.sandbox_guard import Opaque, Proxy, decode, encode, receive, send
+from fim.evaluation.sandbox.inside.guard import USUAL_MODULES
+from fim.evaluation.sandbox.inside.plain import Opaque, decode, encode, receive, send
+from fim.evaluation.sandbox.inside.programs import Proxy
 
 PLAIN: tuple[object, ...] = (
     None,
@@ -125,3 +128,9 @@ def test_an_error_is_raised_by_its_name_where_python_has_it() -> None:
 def test_outcomes_are_counted_by_reason() -> None:
     outcomes = [Outcome(has_passed=True), Outcome(False, "timeout"), Outcome(False, "timeout")]
     assert describe_outcomes(outcomes) == {"timeout": 2, "passed": 1}
+
+
+def test_what_is_loaded_before_the_fork_is_of_the_standard_library() -> None:
+    names = USUAL_MODULES.split()
+    assert len(names) == len(set(names))
+    assert set(names) <= sys.stdlib_module_names

@@ -18,14 +18,14 @@ from fim.evaluation.suites import (
     choose_by_seed,
     hole_kind,
     humaneval_suite,
-    load_file_suite,
+    load_published,
     own_suite,
     read_problems,
     reason_to_drop,
     rule_named,
 )
+from fim.evaluation.suites.hub import file_rows
 from fim.evaluation.suites.humaneval import multi_line_items, single_line_items
-from fim.evaluation.suites.local_files import read_any
 from fim.types import FimExample
 
 ROWS: dict[str, dict[str, object]] = {
@@ -133,7 +133,7 @@ def test_published_files_are_read_and_their_gold_scores(name: str, tmp_path: Pat
     row = ROWS.get(name) or ROWS["humaneval-random-span"]
     path = tmp_path / "suite.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(row).encode() + b"\n"))
-    suite = load_file_suite(name, path, limit=None, seed=1)
+    suite = load_published(name, path, limit=None, seed=1)
     [item] = suite.items
     assert item.example.middle
     assert item.kind
@@ -148,7 +148,7 @@ def test_published_files_are_read_and_their_gold_scores(name: str, tmp_path: Pat
 
 def test_santacoder_is_joined_by_newlines(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(json.dumps([ROWS["santacoder-fim"]]))
-    [item] = load_file_suite("santacoder-fim", tmp_path / "s.json", limit=1, seed=1).items
+    [item] = load_published("santacoder-fim", tmp_path / "s.json", limit=1, seed=1).items
     assert item.example.prefix.endswith("\n")
     assert item.example.suffix.startswith("\n")
 
@@ -157,7 +157,7 @@ def test_rows_of_another_schema_name_the_fields(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"text": 1}\n')
     for name in FILE_SUITES:
         with pytest.raises(InvalidExampleError, match=f"not of the suite {name}") as caught:
-            load_file_suite(name, tmp_path / "x.jsonl", limit=None, seed=1)
+            load_published(name, tmp_path / "x.jsonl", limit=None, seed=1)
         assert "published rows have" in caught.value.hint
 
 
@@ -165,15 +165,15 @@ def test_a_safim_row_needs_its_hole(tmp_path: Path) -> None:
     row = {**ROWS["safim"], "eval_prompt": "x"}
     (tmp_path / "x.jsonl").write_text(json.dumps(row))
     with pytest.raises(InvalidExampleError, match="KeyError"):
-        load_file_suite("safim", tmp_path / "x.jsonl", limit=None, seed=1)
+        load_published("safim", tmp_path / "x.jsonl", limit=None, seed=1)
 
 
 def test_empty_and_missing_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("")
     with pytest.raises(InvalidExampleError, match="holds no rows"):
-        load_file_suite("safim", tmp_path / "x.jsonl", limit=None, seed=1)
+        load_published("safim", tmp_path / "x.jsonl", limit=None, seed=1)
     with pytest.raises(SourceNotFoundError, match="cannot be read as a suite"):
-        list(read_any(tmp_path / "missing.jsonl"))
+        list(file_rows(tmp_path / "missing.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,11 @@ def test_empty_and_missing_files_are_told(tmp_path: Path) -> None:
         ("repobench_exact_match", "// say\nf( y );", "f( y );", "Java", 1),
         ("repobench_exact_match", "# only\n", "print(y)", "Python", 0),
         ("safim_api_match", "np.zeros( (1,2) ) + 1", "np.zeros((1, 2))", "python", 1),
-        ("safim_api_match", "np.ones((1, 2))", "np.zeros((1, 2))", "python", 0),
+        ("safim_api_match", "np.ones((1, 2))", "np.zeros((1, 2))", "python", 1),
+        ("safim_api_match", "np.zeros((1, 3))", "np.zeros((1, 2))", "python", 0),
+        ("safim_api_match", "np.zeros(a, b=2)", "np.zeros(a, b = 2)", "python", 1),
+        ("safim_api_match", "a.ones(1)", "a.zeros(1)", "java", 0),
+        ("execrepobench_edit_similarity", '\n"""x"""\n  y = 1\n\n', "y = 1", "Python", 1),
         ("safim_api_match", "a.b(1))", "a.b(1)", "java", 1),
         ("safim_api_match", "a b", "a b", "python", 1),
         ("safim_api_match", ")", "a", "python", 0),
@@ -227,6 +231,9 @@ def test_hole_kinds(prefix: str, middle: str, span_kind: str, wanted: str) -> No
         ("\n", "# a\n    // b\n", "comment"),
         ("\n", "import os\nfrom a import b\n", "import"),
         ("x = 1  ", "# a", None),
+        ("total = compute_all(first)\ny = 3\n", "total = compute_all(first)\n", "repeats_nearby"),
+        ("total = compute_all(first)\n" + "# far\n" * 200, "total = compute_all(first)\n", None),
+        ("x = a\n", "x = a\n", None),
         ("\n", "y = 2\n", None),
     ],
 )
@@ -244,6 +251,18 @@ def test_own_counts_what_it_leaves_out_and_takes_train_holes_beside() -> None:
     assert suite.facts["usable"] == 5
     assert all(item.example.id.startswith("train/") for item in suite.items[3:])
     assert suite.items[0].cluster == "d"
+
+
+def test_a_limited_choice_has_equal_shares_of_kinds() -> None:
+    kinds = ["syntax:call"] * 40 + ["syntax:block"] * 6 + ["line_end"] * 3
+    held_out = [
+        FimExample("x = ", f"{n}0", "\n", id=f"h{n}", language="Python", span_kind=kind)
+        for n, kind in enumerate(kinds)
+    ]
+    few = own_suite(held_out, num_holes=12, seed=1)
+    assert Counter(item.kind for item in few.items) == {"call": 5, "block": 4, "rest of line": 3}
+    more = own_suite(held_out, num_holes=20, seed=1)
+    assert {item.example.id for item in few.items} < {item.example.id for item in more.items}
 
 
 def test_own_without_a_usable_hole_is_refused() -> None:
@@ -264,5 +283,5 @@ def test_a_choice_keeps_the_order_and_grows_by_adding() -> None:
 def test_repeated_names_in_a_file_stay_apart(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text((json.dumps(ROWS["safim"]) + "\n") * 3)
-    items = load_file_suite("safim", path, limit=None, seed=1).items
+    items = load_published("safim", path, limit=None, seed=1).items
     assert [item.example.id for item in items] == ["api_1", "api_1#1", "api_1#2"]

@@ -12,6 +12,7 @@ from fim.evaluation.suites.base import (
     choose_by_seed,
     hash_items,
 )
+from fim.evaluation.suites.hub import HUB_PARTS
 from fim.evaluation.suites.humaneval import (
     LEFT_TO_RIGHT,
     MULTI_LINE,
@@ -20,8 +21,8 @@ from fim.evaluation.suites.humaneval import (
     humaneval_suite,
     read_problems,
 )
-from fim.evaluation.suites.local_files import FILE_SUITES, SUITE_SCORE, load_file_suite
 from fim.evaluation.suites.own import OWN, hole_kind, own_suite, reason_to_drop
+from fim.evaluation.suites.published import FILE_SUITES, SUITE_SCORE, load_published
 from fim.evaluation.suites.rules import RULES, Rule, rule_named
 
 HUMANEVAL_SUITES = (SINGLE_LINE, MULTI_LINE, LEFT_TO_RIGHT)
@@ -29,6 +30,7 @@ SUITE_NAMES = (OWN, *HUMANEVAL_SUITES, *FILE_SUITES)
 
 __all__ = [
     "FILE_SUITES",
+    "HUB_PARTS",
     "HUMANEVAL_SUITES",
     "LEFT_TO_RIGHT",
     "MULTI_LINE",
@@ -49,7 +51,7 @@ __all__ = [
     "hash_items",
     "hole_kind",
     "humaneval_suite",
-    "load_file_suite",
+    "load_published",
     "own_suite",
     "read_problems",
     "reason_to_drop",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fim.types import FimExample
 
@@ -26,15 +27,27 @@ class Check:
         prompt: The problem's own prompt: its imports and helper functions.
         test: Code that defines ``check(candidate)``.
         entry_point: Name of the function that ``check`` gets.
+        cases: For a script in place of a function: each input, and the outputs that are right.
     """
 
-    prompt: str
-    test: str
-    entry_point: str
+    prompt: str = ""
+    test: str = ""
+    entry_point: str = ""
+    cases: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, object]:
         """Return the check as JSON-ready data."""
+        if self.cases:
+            return {"cases": [[given, list(wanted)] for given, wanted in self.cases]}
         return {"prompt": self.prompt, "test": self.test, "entry_point": self.entry_point}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Check:
+        """Return the check that ``as_json`` wrote."""
+        cases = data.get("cases")
+        if isinstance(cases, list):
+            return cls(cases=tuple((str(given), tuple(wanted)) for given, wanted in cases))
+        return cls(str(data["prompt"]), str(data["test"]), str(data["entry_point"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +123,31 @@ def hash_items(items: Sequence[SuiteItem]) -> str:
     return digest.hexdigest()
 
 
-def choose_by_seed(items: Sequence[SuiteItem], number: int, seed: int) -> tuple[SuiteItem, ...]:
-    """Return at most ``number`` items by a hash of seed and name, in their own order."""
+def choose_by_seed(
+    items: Sequence[SuiteItem],
+    number: int,
+    seed: int,
+    *,
+    group: Callable[[SuiteItem], object] | None = None,
+) -> tuple[SuiteItem, ...]:
+    """Return at most ``number`` items by a hash of seed and name, in their own order.
+
+    Args:
+        items: What to choose from.
+        number: How many at most.
+        seed: Another seed gives another choice; a larger number adds to a smaller one's choice.
+        group: Groups get equal shares as far as they have enough; None for one group.
+    """
     if number >= len(items):
         return tuple(items)
     ranked = sorted(items, key=lambda item: (_rank(item.example.id, seed), item.example.id))
+    if group is not None:
+        taken: Counter[object] = Counter()
+        turns = []
+        for item in ranked:
+            turns.append(taken[group(item)])
+            taken[group(item)] += 1
+        ranked = [ranked[place] for place in sorted(range(len(ranked)), key=turns.__getitem__)]
     chosen = {item.example.id for item in ranked[:number]}
     return tuple(item for item in items if item.example.id in chosen)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fim.types import FimExample
 
 OWN = "own"
+NEAR_CHARS = 1_000
+MIN_REPEATED_CHARS = 20
 MID_TOKEN = "mid-token"  # noqa: S105
 _KINDS = {
     "line_end": "rest of line",
@@ -58,6 +60,10 @@ def reason_to_drop(example: FimExample) -> str | None:
     if _CLOSERS.fullmatch(gold):
         return "only_closers"
     lines = [line for line in gold.splitlines() if line.strip()]
+    if len(gold.strip()) >= MIN_REPEATED_CHARS and any(
+        gold.strip() in text for text in _near(example)
+    ):
+        return "repeats_nearby"
     starts_line = not example.prefix.rpartition("\n")[2].strip()
     if starts_line and all(_COMMENT.match(line) for line in lines):
         return "comment"
@@ -80,7 +86,8 @@ def own_suite(
     Args:
         held_out: Held-out examples.
         train: Training examples; they only show how much was memorised.
-        num_holes: Held-out holes at most, chosen by seed; None takes all.
+        num_holes: Held-out holes at most, chosen by seed in equal shares of languages and kinds;
+            None takes all.
         num_train_holes: Training holes at most.
         seed: Seed of the choices.
         facts: Where the examples came from.
@@ -95,8 +102,8 @@ def own_suite(
             hint="build a set with more held-out code: fim data build PATH... --out DIR",
             context={"dropped": dict(dropped)},
         )
-    items = kept if num_holes is None else choose_by_seed(kept, num_holes, seed)
-    beside = choose_by_seed(_kept(train, TRAIN_PART)[0], num_train_holes, seed)
+    items = kept if num_holes is None else choose_by_seed(kept, num_holes, seed, group=_kind)
+    beside = choose_by_seed(_kept(train, TRAIN_PART)[0], num_train_holes, seed, group=_kind)
     return Suite(
         OWN,
         "held-out holes of your own code",
@@ -129,6 +136,16 @@ def _kept(examples: Sequence[FimExample], part: str) -> tuple[tuple[SuiteItem, .
         named = replace(example, id=name)
         items.append(SuiteItem(named, hole_kind(example), cluster, part=part))
     return tuple(items), dropped
+
+
+def _near(example: FimExample) -> tuple[str, ...]:
+    """Return what stands around a hole, and its context."""
+    around = (example.prefix[-NEAR_CHARS:], example.suffix[:NEAR_CHARS])
+    return (*around, *(item.text for item in example.context))
+
+
+def _kind(item: SuiteItem) -> tuple[str, str]:
+    return item.example.language, item.kind
 
 
 def _is_word(text: str) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LINE_COMMENTS = re.compile(r"(#|//).*")
+_DOCSTRINGS = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +63,28 @@ def repobench_match(output: str, gold: str, language: str) -> float:
 
 
 def safim_api_match(output: str, gold: str, language: str) -> float:
-    """Return 1 when both are the same call: equal syntax trees in Python, else equal text.
+    """Return 1 when both are calls in Python with equal arguments, else when the texts are equal.
 
-    All blanks are removed first in both cases, as the published scorer does.
+    All blanks are removed first in both cases, and the name of the function is not compared, as in
+    the published scorer.
+
+    Source: https://github.com/gonglinyuan/safim, ``evaluate.syntax_match``.
     """
     answered, wanted = _until_closed(output), _until_closed(gold)
     first, second = "".join(answered.split()), "".join(wanted.split())
     if language.lower() == "python":
-        try:
-            return float(ast.dump(ast.parse(first)) == ast.dump(ast.parse(second)))
-        except (SyntaxError, ValueError, RecursionError):
-            return float(first == second)
+        calls = [_arguments(text) for text in (first, second)]
+        if None not in calls:
+            return float(calls[0] == calls[1])
     return float(first == second)
+
+
+def execrepobench_similarity(output: str, gold: str, _language: str) -> float:
+    """Return the edit similarity of both texts without docstrings, blank lines and outer blanks.
+
+    Source: https://github.com/QwenLM/Qwen2.5-Coder, ExecRepoBench, ``evaluate_es_score``.
+    """
+    return edit_similarity(*(_without_docstrings(text) for text in (output, gold)))
 
 
 RULES = {
@@ -90,11 +101,17 @@ RULES = {
             "first line that is no comment, split at blanks, equals the gold's",
             repobench_match,
         ),
-        Rule("safim_api_match", "the same call by syntax tree, blanks removed", safim_api_match),
+        Rule(
+            "safim_api_match",
+            "equal arguments of the call in Python (any function name, as published), else equal "
+            "text, blanks removed",
+            safim_api_match,
+        ),
         Rule(
             "execrepobench_edit_similarity",
-            "edit similarity, 1 - indel(a, b) / (len(a) + len(b)); its tests are not run",
-            lambda output, gold, _language: edit_similarity(output, gold),
+            "edit similarity, 1 - indel(a, b) / (len(a) + len(b)), without docstrings, blank "
+            "lines and outer blanks; its tests are not run",
+            execrepobench_similarity,
         ),
     )
 }
@@ -139,6 +156,22 @@ def _first_code_line(text: str, language: str) -> str:
         if line.strip() and not line.strip().startswith(marks):
             return line
     return ""
+
+
+def _arguments(text: str) -> tuple[list[str], dict[str | None, str]] | None:
+    try:
+        call = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    if not isinstance(call, ast.Call):
+        return None
+    named = {keyword.arg: ast.dump(keyword.value) for keyword in call.keywords}
+    return [ast.dump(argument) for argument in call.args], named
+
+
+def _without_docstrings(text: str) -> str:
+    lines = _DOCSTRINGS.sub("", text).split("\n")
+    return "\n".join(line for line in lines if line.strip()).strip()
 
 
 def _until_closed(text: str) -> str:

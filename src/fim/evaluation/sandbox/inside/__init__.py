@@ -1,0 +1,1 @@
+"""What runs inside the sandbox: started by itself, with nothing but the standard library."""
