@@ -63,6 +63,10 @@ class SegmentKind(StrEnum):
     END = "end"
 
 
+TEXT_BEFORE_CURSOR = frozenset({SegmentKind.PREFIX, SegmentKind.ANCHOR})
+"""Kinds of segments after which, at the end of a prompt, the cursor stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A piece of a rendered example, tokenised alone.

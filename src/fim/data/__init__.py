@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fim.data.alignment import align_cut, align_holes, can_align, cut_aligner, ends_at_cursor
 from fim.data.encode import (
     EncodedSet,
     ExampleEncoder,
@@ -23,6 +24,7 @@ from fim.data.load import (
 from fim.data.mixture import MixedExample, MixedSet, Mixture, RowRole, mix_examples
 from fim.data.mixture_rows import encode_mixture
 from fim.data.page import inspection_page
+from fim.data.prompt_loss import PromptLoss
 from fim.data.rows import RowProblem
 from fim.data.sources import available_splits
 from fim.data.split import near_duplicate_groups, split_examples
@@ -42,14 +44,20 @@ __all__ = [
     "MixedExample",
     "MixedSet",
     "Mixture",
+    "PromptLoss",
     "RowProblem",
     "RowRole",
     "TokenizerView",
+    "align_cut",
+    "align_holes",
     "available_splits",
+    "can_align",
+    "cut_aligner",
     "data_stats",
     "describe_problems",
     "encode_examples",
     "encode_mixture",
+    "ends_at_cursor",
     "inspect_example",
     "inspection_page",
     "language_histograms",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
-from fim.data.window import encode_window
+from fim.data.window import encode_sides, encode_window
 from fim.errors import (
     AllTokensMaskedError,
     EmptyDatasetError,
@@ -207,13 +208,34 @@ class ExampleEncoder:
     def _encode_prompt(
         self, example: FimExample, max_tokens: int, known: dict[Segment, tuple[int, ...]]
     ) -> list[EncodedSegment]:
+        segments = self.resolved.format.render(example, with_middle=False)
+        missing = [segment for segment in segments if segment not in known]
+        if not self._is_cut_exact:
+            known.update(self._encode_around(missing, max_tokens))
         encoded = []
-        for segment in self.resolved.format.render(example, with_middle=False):
+        for segment in segments:
             if segment not in known:
                 known[segment] = tuple(self._encode_segment(segment, max_tokens))
             ids = known[segment]
             encoded.append(EncodedSegment(segment.kind, segment.text, ids, segment.trained))
         return encoded
+
+    def _encode_around(
+        self, segments: Sequence[Segment], max_tokens: int
+    ) -> dict[Segment, tuple[int, ...]]:
+        """Return ids of the text before and after the hole: all that a prompt can keep of each."""
+        before = [segment for segment in segments if segment.kind in _FROM_THE_RIGHT]
+        after = [segment for segment in segments if segment.kind is SegmentKind.SUFFIX]
+        if not before or not after:
+            return {}
+        texts = encode_sides(
+            self.tokenizer,
+            [segment.text for segment in before],
+            [segment.text for segment in after],
+            num_tokens=max_tokens,
+            before_share=self._budget.prefix_share,
+        )
+        return dict(zip((*before, *after), map(tuple, texts), strict=True))
 
     def _encode_segment(self, segment: Segment, max_tokens: int) -> Sequence[int]:
         kind, text = segment.kind, segment.text
@@ -282,7 +304,7 @@ def collect_rows(
 
 def num_supervised(row: EncodedExample) -> int:
     """Return how many tokens of a row carry loss."""
-    return sum(label != IGNORED_LABEL for label in row.labels)
+    return len(row.labels) - row.labels.count(IGNORED_LABEL)
 
 
 def require_supervised(rows: Iterable[EncodedExample]) -> None:
@@ -308,7 +330,7 @@ def _finish(
     segments, cut = fitted
     num_shown = sum(segment.kind is SegmentKind.CONTEXT for segment in segments)
     return EncodedPrompt(
-        ids=tuple(token_id for segment in segments for token_id in segment.ids),
+        ids=tuple(chain.from_iterable(segment.ids for segment in segments)),
         segments=segments,
         cut=replace(cut, context_items=num_given - num_shown),
     )

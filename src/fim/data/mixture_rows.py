@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fim.data.encode import EncodedSet, ExampleEncoder, collect_rows
 from fim.data.mixture import MixedExample, MixedSet, RowRole
 from fim.data.plain_rows import PlainEncoder
+from fim.data.prompt_loss import NO_PROMPT_LOSS, PromptLoss
 from fim.errors import ConflictingSettingsError
 from fim.formats import resolve_format
 
@@ -25,10 +26,18 @@ class MixtureEncoder:
     Args:
         encoder: Encoder of the run's own format.
         is_extended: The tokenizer was given control tokens that it lacked.
+        prompt_loss: Which of the prompt's tokens rows with a hole train too.
     """
 
-    def __init__(self, encoder: ExampleEncoder, *, is_extended: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: ExampleEncoder,
+        *,
+        is_extended: bool = False,
+        prompt_loss: PromptLoss = NO_PROMPT_LOSS,
+    ) -> None:
         self._encoder = encoder
+        self._prompt_loss = prompt_loss
         self._is_extended = is_extended
         self._suffix_first: ExampleEncoder | None = None
         self._plain: PlainEncoder | None = None
@@ -43,9 +52,9 @@ class MixtureEncoder:
         """
         match mixed.role:
             case RowRole.FIM:
-                return self._encoder.try_encode(mixed.example)
+                return self._hole_row(self._encoder, mixed)
             case RowRole.SPM:
-                return self._spm_encoder().try_encode(mixed.example)
+                return self._hole_row(self._spm_encoder(), mixed)
             case RowRole.PLAIN:
                 return self._plain_row(mixed)
 
@@ -54,6 +63,10 @@ class MixtureEncoder:
         if self._plain is not None and self._plain.made(row):
             return self._plain.round_trips(row)
         return self._encoder.round_trips(row)
+
+    def _hole_row(self, encoder: ExampleEncoder, mixed: MixedExample) -> EncodedExample | str:
+        row = encoder.try_encode(mixed.example)
+        return row if isinstance(row, str) else self._prompt_loss.add_to(row)
 
     def _plain_row(self, mixed: MixedExample) -> EncodedExample | str:
         row = self._plain_encoder().encode(mixed.example)
@@ -93,6 +106,7 @@ def encode_mixture(
     encoder: ExampleEncoder,
     *,
     is_extended: bool = False,
+    prompt_loss: PromptLoss = NO_PROMPT_LOSS,
     progress: Progress | None = None,
 ) -> EncodedSet:
     """Encode a mixture in order; what does not fit is dropped and counted.
@@ -103,7 +117,7 @@ def encode_mixture(
         ConflictingSettingsError: Suffix-first rows are asked of a format that is no ``psm``.
         FormatUnsupportedError: The tokenizer lacks the control tokens of a kind of row.
     """
-    rows = MixtureEncoder(encoder, is_extended=is_extended)
+    rows = MixtureEncoder(encoder, is_extended=is_extended, prompt_loss=prompt_loss)
     return collect_rows(
         (rows.try_encode(each) for each in mixed.examples),
         max_seq_length=encoder.max_seq_length,

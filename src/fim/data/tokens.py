@@ -65,7 +65,8 @@ class TokenizerView:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text, without special tokens."""
-        return self._text.encode(text, add_special_tokens=False).ids
+        encodings = self._text.encode_batch_fast([text], add_special_tokens=False)
+        return list(encodings[0].ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, control tokens included literally and spaces untouched."""
@@ -73,12 +74,43 @@ class TokenizerView:
             return self._full.decode(list(ids), skip_special_tokens=False)
         return "".join(self._decode_pieces(ids))
 
+    def token_start(self, text: str, position: int) -> int:
+        """Return where the token begins that reaches across a position, or the position itself."""
+        for start, end in self._text.encode(text, add_special_tokens=False).offsets:
+            if end > position:
+                return min(start, position)
+        return position
+
+    def spellings(self) -> dict[int, bytes]:
+        """Return the bytes of every token of text; empty unless the vocabulary is of bytes."""
+        from tokenizers.decoders import ByteLevel
+
+        if not isinstance(self._text.decoder, ByteLevel):
+            return {}
+        byte_of = {char: byte for byte, char in _byte_characters().items()}
+        return {
+            token_id: bytes(byte_of[char] for char in token)
+            for token, token_id in self._text.get_vocab(with_added_tokens=False).items()
+            if token_id not in self._control_texts and byte_of.keys() >= set(token)
+        }
+
     def _decode_pieces(self, ids: Sequence[int]) -> Iterator[str]:
         for is_control, run in groupby(ids, self._control_texts.__contains__):
             if is_control:
                 yield from (self._control_texts[token_id] for token_id in run)
             else:
                 yield self._text.decode(list(run), skip_special_tokens=False)
+
+
+def _byte_characters() -> dict[int, str]:
+    """Return the character that a byte-level vocabulary writes for each byte.
+
+    Source: GPT-2's ``bytes_to_unicode``.
+    """
+    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = [byte for byte in range(256) if byte not in set(shown)]
+    moved = {byte: chr(256 + place) for place, byte in enumerate(others)}
+    return {byte: chr(byte) for byte in shown} | moved
 
 
 def _without_added_tokens(backend: Tokenizer) -> Tokenizer:

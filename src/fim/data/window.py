@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fim.types import TextTokenizer
 
 Side = Literal["head", "tail"]
 
-_CHARS_PER_TOKEN = 6
+_CHARS_PER_TOKEN = 5
 _MARGIN_TOKENS = 16
 
 
@@ -38,6 +40,50 @@ def encode_window(tokenizer: TextTokenizer, text: str, *, num_tokens: int, side:
             return ids
         size *= 2
     return tokenizer.encode(text)
+
+
+def encode_sides(
+    tokenizer: TextTokenizer,
+    before: Sequence[str],
+    after: Sequence[str],
+    *,
+    num_tokens: int,
+    before_share: float,
+) -> list[list[int]]:
+    """Return the ids of the texts before and after a hole, or of all that a prompt can keep.
+
+    A side keeps more than its share only where the other has less text than its own. So the shorter
+    side is read up to its share first and tells how much of the longer one can be kept.
+
+    Args:
+        tokenizer: Encodes plain text.
+        before: Texts before the hole, cut from the left.
+        after: Texts after it, cut from the right.
+        num_tokens: Length of the prompt at most.
+        before_share: Part of the room for code that the text before the hole gets, from 0 to 1.
+
+    Returns:
+        Ids of each text, those before the hole first. Where a side is not whole it has more ids
+        than any prompt of that length keeps of it, whatever else stands in the prompt.
+    """
+    for_before = round(num_tokens * before_share) + 1
+    shares = (for_before, num_tokens - for_before + 2)
+    texts = (before, after)
+    sides: tuple[Side, Side] = ("tail", "head")
+    first = 0 if sum(map(len, before)) <= sum(map(len, after)) else 1
+    found: list[list[list[int]]] = [[], []]
+    asked, room = [0, 0], shares[first]
+    for at in (first, 1 - first, first):
+        asked[at] = room
+        found[at] = [
+            encode_window(tokenizer, text, num_tokens=room, side=sides[at]) for text in texts[at]
+        ]
+        other = 1 - at
+        room = max(shares[other], num_tokens - sum(map(len, found[at])))
+        is_whole = all(len(ids) < asked[other] + _MARGIN_TOKENS for ids in found[other])
+        if found[other] and (room <= asked[other] or is_whole):
+            break
+    return found[0] + found[1]
 
 
 def _tail(text: str, size: int) -> str:
