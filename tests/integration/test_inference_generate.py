@@ -97,7 +97,7 @@ def test_greedy_ids_equal_one_by_one_generation(name: str, prompts: list[list[in
     for prompt, answer in zip(prompts[:2], found, strict=False):
         stream = TokenStream(model, prompt, options=options, stop_ids=STOP_IDS, pad_id=0)
         assert tuple(stream) == answer.ids
-        assert stream.stop_reason == answer.stop_reason
+        assert stream.result() == answer
 
 
 def test_repetition_penalty_is_the_librarys(prompts: list[list[int]]) -> None:

@@ -13,6 +13,7 @@ from fim.inference.cleanup import (
     drop_overlap,
     drop_repeated_prefix,
     drop_repeated_suffix,
+    ended_by,
     remove_markdown_fence,
 )
 from fim.inference.completer import CodeCompleter
@@ -27,6 +28,7 @@ from fim.inference.stops import (
     FIRST_LINE,
     FIRST_TEXT_LINE,
     NONE,
+    REST_OF_LINE,
     STOP_RULES,
     StopRule,
     StopScan,
@@ -45,6 +47,7 @@ __all__ = [
     "FIRST_TEXT_LINE",
     "NONE",
     "REMOVE_FENCE",
+    "REST_OF_LINE",
     "STOP_RULES",
     "CleanUp",
     "CodeCompleter",
@@ -66,6 +69,7 @@ __all__ = [
     "drop_overlap",
     "drop_repeated_prefix",
     "drop_repeated_suffix",
+    "ended_by",
     "generate_batch",
     "remove_markdown_fence",
     "score_batch",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fim.inference.completion_stream import completion_of
 from fim.inference.generate import LENGTH, GeneratedIds, GenerationWatcher
+from fim.inference.healing import HealedPrompt
 from fim.inference.text_stream import CompletionText
 from fim.types import Completion, EncodedExample, Progress
 
@@ -18,6 +19,7 @@ class BatchWatcher(GenerationWatcher):
         texts: The growing text of each prompt's answer.
         gold: Ids of true answers by index, to be scored on the way.
         progress: Is advanced by the answers done.
+        healed: The prompts, whose removed ids stand before the gold in the model's pass.
     """
 
     def __init__(
@@ -25,8 +27,10 @@ class BatchWatcher(GenerationWatcher):
         texts: Sequence[CompletionText],
         gold: Mapping[int, Sequence[int]],
         progress: Progress | None,
+        healed: Sequence[HealedPrompt],
     ) -> None:
-        super().__init__(gold)
+        super().__init__({index: (*healed[index].removed, *ids) for index, ids in gold.items()})
+        self._healed = healed
         self.losses: dict[int, list[float]] = {}
         self._texts = texts
         self._progress = progress
@@ -40,7 +44,7 @@ class BatchWatcher(GenerationWatcher):
 
     def scored(self, index: int, losses: list[float]) -> None:
         """Keep the losses of a true answer."""
-        self.losses[index] = losses
+        self.losses[index] = losses[len(self._healed[index].removed) :]
 
     def done(self, index: int) -> None:
         """Note the time at which one text was complete."""

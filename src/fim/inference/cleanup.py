@@ -11,6 +11,8 @@ from fim.errors import InvalidSettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fim.inference.stops import StopRule
+
 _FENCE_LINE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*$", re.MULTILINE)
 _HAS_WORD = re.compile(r"\w")
 
@@ -98,6 +100,15 @@ CUT_AT_FENCE = CleanUp("cut_at_fence", lambda text, _prefix, _suffix: cut_at_clo
 DROP_OVERLAP = CleanUp("drop_overlap", drop_overlap)
 
 CLEAN_UPS = {clean.name: clean for clean in (REMOVE_FENCE, CUT_AT_FENCE, DROP_OVERLAP)}
+
+
+def ended_by(rule: StopRule) -> CleanUp:
+    """Return the clean-up that ends a finished answer where a stop rule would have ended it."""
+
+    def cut(text: str, prefix: str, _suffix: str) -> str:
+        return text[: rule.scan(text, prefix=prefix, final=True).cut]
+
+    return CleanUp(rule.name, cut)
 
 
 def clean_up(name: str) -> CleanUp:

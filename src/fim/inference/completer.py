@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 
+from fim.data import align_cut, can_align, ends_at_cursor
 from fim.inference.batch import BatchWatcher, scorable_gold
 from fim.inference.completion_stream import CompletionStream
 from fim.inference.generate import TokenStream, generate_batch
+from fim.inference.healing import HealedPrompt, TokenHealer
 from fim.inference.sampling import GenerationOptions, GenerationOverrides
 from fim.inference.score import GoldScore, gold_score, score_batch
-from fim.inference.stops import NONE, StopRule
+from fim.inference.stops import StopRule, stop_rule
 from fim.inference.text_stream import CompletionText, TextAssembler
 from fim.types import Completion, ContextItem, EncodedExample, FimExample, Progress
 
@@ -21,14 +24,18 @@ if TYPE_CHECKING:
     import torch
 
     from fim.config import InferSettings
+    from fim.inference.fused import FusedModel
     from fim.inference.protocols import PromptEncoder
+
+
+NUM_ANSWER_SEGMENTS = 2
 
 
 class CodeCompleter:
     """Completes code with a model and the format that the model was trained on.
 
     The text is exactly what is to be inserted: never stripped, never fenced. It ends at a stop
-    token, at the token limit, or where a stop rule says, when one is given.
+    token, at the token limit, or where a stop rule says, of the settings or given.
 
     Args:
         model: A causal language model of transformers, with or without an adapter.
@@ -52,6 +59,15 @@ class CodeCompleter:
         self._control_ids = frozenset(
             [*control_ids, *resolved.token_ids.values(), *resolved.stop_ids, resolved.pad_id]
         )
+        self._stop = stop_rule(settings.stop)
+        self._healer = TokenHealer(encoder.tokenizer, is_wanted=settings.token_healing)
+
+    @cached_property
+    def _fused(self) -> FusedModel | None:
+        """The model as single completions use it; made with the first one."""
+        from fim.inference.fused import fuse
+
+        return fuse(self.model)
 
     def complete(
         self,
@@ -72,7 +88,7 @@ class CodeCompleter:
             language: Name of the language, for formats that show it.
             context: Pieces of other files, the most relevant first.
             path: Path of the file, for formats that show it.
-            stop: A rule that ends the completion early; none by default.
+            stop: A rule that ends the completion early; the settings' by default.
             **overrides: Generation parameters that differ from the settings.
 
         Raises:
@@ -115,16 +131,20 @@ class CodeCompleter:
             language=language,
             path=path,
         )
-        prompt_ids = self.encoder.prompt(example).ids
+        prompt = self.encoder.prompt(example)
+        healed = self._healer.heal(prompt)
         tokens = TokenStream(
             self.model,
-            prompt_ids,
+            healed.ids,
             options=GenerationOptions.from_settings(self.settings, overrides),
             stop_ids=self.encoder.resolved.stop_ids,
             pad_id=self.encoder.resolved.pad_id,
+            respelling=self._healer.respelling(healed),
+            draft=healed.removed,
+            fused=self._fused,
         )
-        text = self._new_text(stop or NONE, example)
-        return CompletionStream(tokens, text, prompt_ids=prompt_ids, started=started)
+        text = self._new_text(stop or self._stop, example, healed)
+        return CompletionStream(tokens, text, prompt_ids=prompt.ids, started=started)
 
     def complete_batch(
         self,
@@ -139,7 +159,7 @@ class CodeCompleter:
 
         Args:
             examples: The holes.
-            stop: A rule that ends completions early; none by default.
+            stop: A rule that ends completions early; the settings' by default.
             max_new_tokens: Longest completion; the settings' by default.
             batch_size: Completions generated together; the settings' by default.
             progress: Is advanced by the completions done; opened and closed by the caller.
@@ -164,7 +184,7 @@ class CodeCompleter:
 
         Args:
             examples: The holes with their middles, which only the scores look at.
-            stop: A rule that ends completions early; none by default.
+            stop: A rule that ends completions early; the settings' by default.
             max_new_tokens: Longest completion; the settings' by default.
             batch_size: Holes worked on together; the settings' by default.
             progress: Is advanced by the completions done; opened and closed by the caller.
@@ -200,8 +220,19 @@ class CodeCompleter:
         return [scores.get(index) for index in range(len(examples))]
 
     def _rows(self, examples: Sequence[FimExample]) -> dict[int, EncodedExample]:
-        encoded = [self.encoder.try_encode(example) for example in examples]
+        encoded = [self._row(example) for example in examples]
         return {index: row for index, row in enumerate(encoded) if isinstance(row, EncodedExample)}
+
+    def _row(self, example: FimExample) -> EncodedExample | str:
+        """Return the row of a true middle, spelled as a healed prompt would be continued."""
+        row = self.encoder.try_encode(example)
+        tokenizer = self.encoder.tokenizer
+        if isinstance(row, str) or not self.settings.token_healing or not can_align(tokenizer):
+            return row
+        if not ends_at_cursor(row.segments[:-NUM_ANSWER_SEGMENTS]):
+            return row
+        aligned = align_cut(example, tokenizer)
+        return row if aligned is example else self.encoder.try_encode(aligned)
 
     def _score_rows(
         self,
@@ -230,20 +261,28 @@ class CodeCompleter:
         if max_new_tokens is not None:
             overrides["max_new_tokens"] = max_new_tokens
         options = GenerationOptions.from_settings(self.settings, overrides)
-        prompts = [self.encoder.prompt(example).ids for example in examples]
-        texts = [self._new_text(stop or NONE, example) for example in examples]
-        watcher = BatchWatcher(texts, scorable_gold(rows, prompts), progress)
+        asked = [self.encoder.prompt(example) for example in examples]
+        prompts = [prompt.ids for prompt in asked]
+        healed = [self._healer.heal(prompt) for prompt in asked]
+        texts = [
+            self._new_text(stop or self._stop, example, prompt)
+            for example, prompt in zip(examples, healed, strict=True)
+        ]
+        watcher = BatchWatcher(texts, scorable_gold(rows, prompts), progress, healed)
         answers = generate_batch(
             self.model,
-            prompts,
+            [prompt.ids for prompt in healed],
             options=options,
             stop_ids=self.encoder.resolved.stop_ids,
             pad_id=self.encoder.resolved.pad_id,
             batch_size=batch_size or self.settings.batch_size,
             watcher=watcher,
+            respellings=[self._healer.respelling(prompt) for prompt in healed],
         )
         return watcher.completions(answers, prompts), watcher.losses
 
-    def _new_text(self, rule: StopRule, example: FimExample) -> CompletionText:
+    def _new_text(
+        self, rule: StopRule, example: FimExample, healed: HealedPrompt
+    ) -> CompletionText:
         assembler = TextAssembler(self.encoder.tokenizer, self._control_ids)
-        return CompletionText(assembler, rule=rule, prefix=example.prefix)
+        return CompletionText(assembler, rule=rule, prefix=example.prefix, respelled=healed.text)

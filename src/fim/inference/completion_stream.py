@@ -34,7 +34,6 @@ class CompletionStream(Iterator[str]):
         self._text = text
         self._prompt_ids = prompt_ids
         self._started = started
-        self._ids: list[int] = []
         self._completion: Completion | None = None
 
     def __next__(self) -> str:
@@ -56,12 +55,11 @@ class CompletionStream(Iterator[str]):
         token_id = next(self._tokens, None)
         if token_id is None:
             return self._close()
-        self._ids.append(token_id)
         piece = self._text.push(token_id)
         return piece + self._close() if self._text.stopped_by else piece
 
     def _close(self) -> str:
-        answer = GeneratedIds(tuple(self._ids), self._tokens.stop_reason or LENGTH)
+        answer = self._tokens.result()
         rest = self._text.finish(truncated=answer.stop_reason == LENGTH)
         self._completion = completion_of(
             self._text, answer, self._prompt_ids, time.perf_counter() - self._started

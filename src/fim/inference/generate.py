@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fim.errors import InferenceError, PromptTooLongError
+from fim.inference.healing import Respelling, constrain
 from fim.inference.sampling import GenerationOptions, TokenChooser
 
 if TYPE_CHECKING:
     import torch
 
     from fim.inference.decoder import BatchDecoder
+    from fim.inference.drafting import DraftedLogits
+    from fim.inference.fused import FusedModel
 
 END = "end"
 LENGTH = "length"
@@ -43,18 +46,39 @@ class GenerationWatcher:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedIds:
-    """What was generated for one prompt: ids without the stop token, and why it ended."""
+    """The ids of one answer, without the stop token, and why it ended."""
 
     ids: tuple[int, ...]
     stop_reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerLimit:
+    """Most tokens of an answer, and most with those that only spell the prompt's end again."""
+
+    answer_tokens: int
+    all_tokens: int
+
+
 @dataclass(slots=True)
 class _Row:
     index: int
-    limit_tokens: int
+    limit: AnswerLimit
+    respelling: Respelling | None
+    num_generated: int = 0
     ids: list[int] = field(default_factory=list)
     stop_reason: str | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            len(self.ids) >= self.limit.answer_tokens or self.num_generated >= self.limit.all_tokens
+        )
+
+    def push(self, token_id: int) -> None:
+        self.num_generated += 1
+        if self.respelling is None or self.respelling.take(token_id):
+            self.ids.append(token_id)
 
     def result(self) -> GeneratedIds:
         return GeneratedIds(tuple(self.ids), self.stop_reason or LENGTH)
@@ -79,6 +103,7 @@ def generate_batch(
     pad_id: int,
     batch_size: int = 16,
     watcher: GenerationWatcher | None = None,
+    respellings: Sequence[Respelling] | None = None,
 ) -> list[GeneratedIds]:
     """Generate an answer for every prompt, many at a time.
 
@@ -93,18 +118,24 @@ def generate_batch(
         pad_id: Id that fills short rows.
         batch_size: Prompts generated together.
         watcher: Is told of every id, may end answers and may ask for true answers to be scored.
+        respellings: What each answer has to spell first; those ids are not part of the answer.
 
     Raises:
         InferenceError: A prompt is empty.
         PromptTooLongError: A prompt leaves no room in the model's window.
     """
-    limits = [_room_for_answer(model, prompt, options) for prompt in prompts]
+    spelled = list(respellings) if respellings is not None else [None] * len(prompts)
+    limits = [
+        answer_limit(model, prompt, options, respelling)
+        for prompt, respelling in zip(prompts, spelled, strict=True)
+    ]
     watcher = watcher or GenerationWatcher()
     task = _Task(model, prompts, options, frozenset(stop_ids), pad_id, watcher)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
     results: dict[int, GeneratedIds] = {}
     for start in range(0, len(order), batch_size):
-        rows = [_Row(index, limits[index]) for index in order[start : start + batch_size]]
+        chosen = order[start : start + batch_size]
+        rows = [_Row(index, limits[index], spelled[index]) for index in chosen]
         _run_batch(task, rows)
         results.update((row.index, row.result()) for row in rows)
     return [results[index] for index in range(len(prompts))]
@@ -119,6 +150,9 @@ class TokenStream(Iterator[int]):
         options: How tokens are chosen.
         stop_ids: Ids that end the answer; they are not yielded.
         pad_id: An id that the model's vocabulary holds.
+        respelling: What has to be spelled first.
+        draft: Ids that are likely to come first.
+        fused: The model in the form that is fast for one sequence, where there is one.
 
     Raises:
         InferenceError: The prompt is empty.
@@ -133,36 +167,59 @@ class TokenStream(Iterator[int]):
         options: GenerationOptions,
         stop_ids: Collection[int],
         pad_id: int,
+        respelling: Respelling | None = None,
+        draft: Sequence[int] = (),
+        fused: FusedModel | None = None,
     ) -> None:
         from fim.inference.decoder import BatchDecoder
+        from fim.inference.drafting import DraftedLogits
 
-        self.stop_reason: str | None = None
-        self._num_left = _room_for_answer(model, prompt, options)
+        limit = answer_limit(model, prompt, options, respelling)
+        self._row = _Row(0, limit, respelling)
         self._stop_ids = frozenset(stop_ids)
-        self._decoder = BatchDecoder(model, [prompt], pad_id=pad_id, max_new_tokens=self._num_left)
+        num_new = limit.all_tokens
+        self._logits: DraftedLogits | BatchDecoder = (
+            BatchDecoder(model, [prompt], pad_id=pad_id, max_new_tokens=num_new)
+            if fused is None
+            else DraftedLogits(fused, prompt, draft=draft, num_new=num_new)
+        )
         self._chooser = TokenChooser(options, [prompt], [0])
         self._chosen: torch.Tensor | None = None
 
     def __next__(self) -> int:
         """Return the next id, waiting for the model."""
-        if self.stop_reason is None and not self._num_left:
-            self.stop_reason = LENGTH
-        if self.stop_reason is not None:
+        row = self._row
+        if row.stop_reason is None and row.is_full:
+            row.stop_reason = LENGTH
+        if row.stop_reason is not None:
             raise StopIteration
         before = self._chosen
-        logits = self._decoder.prefill() if before is None else self._decoder.step(before)
-        self._chosen = self._chooser.choose(logits)
-        self._num_left -= 1
+        logits = self._logits.prefill() if before is None else self._logits.step(before)
+        self._chosen = self._chooser.choose(constrain(logits, [row.respelling]))
         token_id = int(self._chosen[0])
         if token_id in self._stop_ids:
-            self.stop_reason = END
+            row.stop_reason = END
             raise StopIteration
+        row.push(token_id)
         return token_id
 
+    def result(self) -> GeneratedIds:
+        """Return the answer so far."""
+        return self._row.result()
 
-def _room_for_answer(
-    model: torch.nn.Module, prompt: Sequence[int], options: GenerationOptions
-) -> int:
+
+def answer_limit(
+    model: torch.nn.Module,
+    prompt: Sequence[int],
+    options: GenerationOptions,
+    respelling: Respelling | None = None,
+) -> AnswerLimit:
+    """Return how much may be generated after a prompt.
+
+    Raises:
+        InferenceError: The prompt is empty.
+        PromptTooLongError: The prompt leaves no room in the model's window.
+    """
     from fim.inference.decoder import position_limit
 
     if not prompt:
@@ -171,8 +228,9 @@ def _room_for_answer(
             hint="give a prefix or a suffix of at least one character",
         )
     window = position_limit(model)
+    most = options.max_new_tokens + (len(respelling.rest) if respelling else 0)
     if window is None:
-        return options.max_new_tokens
+        return AnswerLimit(options.max_new_tokens, most)
     if len(prompt) >= window:
         raise PromptTooLongError(
             f"the prompt has {len(prompt)} tokens and the model's window {window}, "
@@ -180,7 +238,7 @@ def _room_for_answer(
             hint="lower model.max_seq_length or send less context",
             context={"prompt_tokens": len(prompt), "window_tokens": window},
         )
-    return min(options.max_new_tokens, window - len(prompt))
+    return AnswerLimit(options.max_new_tokens, min(most, window - len(prompt)))
 
 
 def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
@@ -193,13 +251,13 @@ def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
         task.model,
         prompts,
         pad_id=task.pad_id,
-        max_new_tokens=max(row.limit_tokens for row in active),
+        max_new_tokens=max(row.limit.all_tokens for row in active),
         max_answer_tokens=max(len(answer) for answer in gold),
     )
     chooser = TokenChooser(task.options, prompts, [row.index for row in active])
     logits = _read_prompts(task, decoder, active, gold)
     while True:
-        chosen = chooser.choose(logits)
+        chosen = chooser.choose(constrain(logits, [row.respelling for row in active]))
         for row, token_id in zip(active, chosen.tolist(), strict=True):
             if row.stop_reason is None:
                 _accept(task, row, token_id)
@@ -232,9 +290,9 @@ def _accept(task: _Task, row: _Row, token_id: int) -> None:
     if token_id in task.stop_ids:
         row.stop_reason = END
     else:
-        row.ids.append(token_id)
+        row.push(token_id)
         row.stop_reason = task.watcher.token(row.index, token_id)
-        if row.stop_reason is None and len(row.ids) >= row.limit_tokens:
+        if row.stop_reason is None and row.is_full:
             row.stop_reason = LENGTH
     if row.stop_reason is not None:
         task.watcher.done(row.index)

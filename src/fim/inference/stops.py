@@ -25,6 +25,7 @@ class StopKind(StrEnum):
     NONE = "none"
     FIRST_LINE = "first_line"
     FIRST_TEXT_LINE = "first_text_line"
+    REST_OF_LINE = "rest_of_line"
     BLANK_LINE = "blank_line"
     DEDENT = "dedent"
     TEXT = "text"
@@ -69,10 +70,15 @@ class StopRule:
 NONE = StopRule("none", StopKind.NONE)
 FIRST_LINE = StopRule("first_line", StopKind.FIRST_LINE)
 FIRST_TEXT_LINE = StopRule("first_text_line", StopKind.FIRST_TEXT_LINE)
+REST_OF_LINE = StopRule("rest_of_line", StopKind.REST_OF_LINE)
+"""Ends with the cursor's line where text stands before the cursor on it; elsewhere never."""
 BLANK_LINE = StopRule("blank_line", StopKind.BLANK_LINE)
 DEDENT = StopRule("dedent", StopKind.DEDENT)
 
-STOP_RULES = {rule.name: rule for rule in (NONE, FIRST_LINE, FIRST_TEXT_LINE, BLANK_LINE, DEDENT)}
+STOP_RULES = {
+    rule.name: rule
+    for rule in (NONE, FIRST_LINE, FIRST_TEXT_LINE, REST_OF_LINE, BLANK_LINE, DEDENT)
+}
 
 
 def stop_at(*texts: str) -> StopRule:
@@ -108,6 +114,9 @@ def _find_cut(rule: StopRule, text: str, prefix: str) -> int | None:
         return _start(_FIRST_NEWLINE.search(text))
     if rule.kind is StopKind.FIRST_TEXT_LINE:
         return _start(_NEWLINE_AFTER_TEXT.search(text), group=1)
+    if rule.kind is StopKind.REST_OF_LINE:
+        is_inside_line = bool(_cursor_line(prefix).strip())
+        return _start(_NEWLINE_AFTER_TEXT.search(text), group=1) if is_inside_line else None
     if rule.kind is StopKind.BLANK_LINE:
         return _start(_BLANK_LINE_AFTER_TEXT.search(text), group=1)
     if rule.kind is StopKind.DEDENT:
@@ -122,9 +131,13 @@ def _start(match: re.Match[str] | None, group: int = 0) -> int | None:
     return None if match is None else match.start(group)
 
 
+def _cursor_line(prefix: str) -> str:
+    return prefix[prefix.rfind("\n") + 1 :]
+
+
 def _dedent_cut(text: str, prefix: str) -> int | None:
     """Find the first line that stands left of the line that the completion began in."""
-    cursor_line = prefix[prefix.rfind("\n") + 1 :]
+    cursor_line = _cursor_line(prefix)
     reference: int | None = None
     start, end = -len(cursor_line), 0
     for line in (cursor_line + text).split("\n"):
@@ -144,7 +157,7 @@ def _indent_columns(line: str) -> int:
 
 
 def _safe_chars(rule: StopRule, text: str) -> int:
-    if rule.kind in {StopKind.FIRST_LINE, StopKind.FIRST_TEXT_LINE}:
+    if rule.kind in {StopKind.FIRST_LINE, StopKind.FIRST_TEXT_LINE, StopKind.REST_OF_LINE}:
         return len(text.rstrip("\r"))
     if rule.kind is StopKind.BLANK_LINE:
         match = _OPEN_BLANK_LINE.search(text)

@@ -70,14 +70,21 @@ class CompletionText:
         assembler: Turns ids into text.
         rule: Where the completion ends besides its stop tokens.
         prefix: The text before the cursor, which some rules look at.
+        respelled: What the ids spell before the completion begins; it is left out.
     """
 
     def __init__(
-        self, assembler: TextAssembler, *, rule: StopRule = NONE, prefix: str = ""
+        self,
+        assembler: TextAssembler,
+        *,
+        rule: StopRule = NONE,
+        prefix: str = "",
+        respelled: str = "",
     ) -> None:
         self._assembler = assembler
         self._rule = rule
         self._prefix = prefix
+        self._num_respelled = len(respelled)
         self._raw = ""
         self._num_released = 0
         self._cut: int | None = None
@@ -107,6 +114,9 @@ class CompletionText:
         return self._grow(self._assembler.finish(truncated=truncated), final=True)
 
     def _grow(self, piece: str, *, final: bool) -> str:
+        left_out = min(self._num_respelled, len(piece))
+        self._num_respelled -= left_out
+        piece = piece[left_out:]
         if not piece and not final:
             return ""
         self._raw += piece

@@ -14,8 +14,10 @@ from fim.inference.cleanup import (
     cut_at_closing_fence,
     drop_repeated_prefix,
     drop_repeated_suffix,
+    ended_by,
     remove_markdown_fence,
 )
+from fim.inference.stops import REST_OF_LINE
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,14 @@ def test_clean_ups_share_one_signature_and_chain() -> None:
     assert both.apply("```\nx = 1\n```", "x = ", "") == "1"
     assert CUT_AT_FENCE.apply("1\n```", "", "") == "1"
     assert DROP_OVERLAP.apply("x = 1 + y", "x = ", " + y") == "1"
+
+
+def test_a_stop_rule_ends_a_finished_answer_too() -> None:
+    clean = ended_by(REST_OF_LINE)
+    assert clean.name == "rest_of_line"
+    assert clean.apply("1\ny = 2", "x = ", "") == "1"
+    assert clean.apply("x = 1\ny = 2", "\n", "") == "x = 1\ny = 2"
+    assert clean.apply("", "x = ", "") == ""
 
 
 def test_by_name() -> None:

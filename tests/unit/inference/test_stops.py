@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fim.config import InferSettings
 from fim.errors import InvalidSettingError
 from fim.inference.stops import (
     BLANK_LINE,
@@ -13,6 +16,7 @@ from fim.inference.stops import (
     FIRST_LINE,
     FIRST_TEXT_LINE,
     NONE,
+    REST_OF_LINE,
     STOP_RULES,
     StopRule,
     stop_at,
@@ -80,6 +84,19 @@ def test_dedent_cuts_left_of_the_first_line(prefix: str, text: str, expected: st
     assert _whole(DEDENT, text, prefix) == expected
 
 
+@pytest.mark.parametrize(
+    ("prefix", "text", "expected"),
+    [
+        ("x = ", "1\ny", "1"),
+        ("x = (", "\n    1,\n)", "\n    1,"),
+        ("def f():\n    ", "x\n    y\n", "x\n    y\n"),
+        ("", "x\ny", "x\ny"),
+    ],
+)
+def test_the_rest_of_a_line_is_one_line(prefix: str, text: str, expected: str) -> None:
+    assert _whole(REST_OF_LINE, text, prefix) == expected
+
+
 @given(rule=st.sampled_from(RULES), text=CODE, prefix=st.sampled_from(["", "  a", "\n    ", "b\n"]))
 def test_pieces_give_what_the_whole_gives(rule: StopRule, text: str, prefix: str) -> None:
     assert _in_pieces(rule, text, prefix) == _whole(rule, text, prefix)
@@ -88,6 +105,10 @@ def test_pieces_give_what_the_whole_gives(rule: StopRule, text: str, prefix: str
 def test_a_rule_is_a_value() -> None:
     assert stop_at("a") == stop_at("a")
     assert stop_rule("first_line") is FIRST_LINE
+
+
+def test_the_setting_knows_every_rule() -> None:
+    assert get_args(InferSettings.model_fields["stop"].annotation) == tuple(STOP_RULES)
 
 
 def test_an_unknown_rule_names_the_known_ones() -> None:

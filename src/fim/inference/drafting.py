@@ -1,0 +1,100 @@
+"""Prompt lookup: several tokens for one reading of the weights, none of them different.
+
+What comes next has often stood in the prompt before: the tokens that followed the last two or three
+then are a draft. The model reads the draft behind the last token at about the price of that token
+alone; as long as it chooses what the draft says, its next logits are there already.
+
+Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from fim.inference.fused import FusedSequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fim.inference.fused import FusedModel
+
+MOST_DRAFTED_TOKENS = 7
+NGRAM_TOKENS = (3, 2)
+
+
+class PromptLookup:
+    """Finds what followed the last ids of a growing sequence when they stood there before."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._ends: dict[tuple[int, ...], int] = {}
+        self._num_indexed = 0
+
+    def extend(self, ids: Sequence[int]) -> None:
+        """Append ids."""
+        self.ids.extend(ids)
+
+    def draft(self, most: int) -> list[int]:
+        """Return what may come next, the latest and longest match first."""
+        for end in range(self._num_indexed, len(self.ids)):
+            for size in NGRAM_TOKENS:
+                if end >= size:
+                    self._ends[tuple(self.ids[end - size : end])] = end
+        self._num_indexed = max(self._num_indexed, len(self.ids))
+        for size in NGRAM_TOKENS:
+            place = self._ends.get(tuple(self.ids[len(self.ids) - size :]))
+            if place is not None:
+                return self.ids[place : place + most]
+        return []
+
+
+class DraftedLogits:
+    """The logits of one next token after the other, read for whole drafts at a time.
+
+    Args:
+        model: The model.
+        prompt: Prompt ids.
+        draft: What is likely to come first.
+        num_new: Tokens that may come after the prompt.
+    """
+
+    def __init__(
+        self,
+        model: FusedModel,
+        prompt: Sequence[int],
+        *,
+        draft: Sequence[int] = (),
+        num_new: int,
+    ) -> None:
+        self._sequence = FusedSequence(model, len(prompt) + num_new)
+        self._known = PromptLookup()
+        self._known.extend(prompt)
+        self._draft = list(draft[: num_new - 1])
+        self._num_ahead = 0
+        self._end = len(prompt) + num_new
+        self._rows = torch.empty(0)
+
+    def prefill(self) -> torch.Tensor:
+        """Read the prompt and return the logits ``[1, V]`` of the first token."""
+        return self._read([*self._known.ids, *self._draft])
+
+    def step(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """Append one id ``[1]`` and return the logits ``[1, V]`` of the token after it."""
+        token_id = int(token_ids[0])
+        self._known.extend([token_id])
+        ahead = self._num_ahead
+        if self._draft[ahead : ahead + 1] == [token_id]:
+            self._num_ahead = ahead + 1
+            return self._rows[ahead + 1 : ahead + 2]
+        num_known = len(self._known.ids)
+        self._sequence.rewind(num_known - 1)
+        most = min(MOST_DRAFTED_TOKENS, self._end - num_known - 1)
+        self._draft = self._known.draft(most) if most > 0 else []
+        return self._read([token_id, *self._draft])
+
+    def _read(self, ids: Sequence[int]) -> torch.Tensor:
+        self._num_ahead = 0
+        self._rows = self._sequence.read(ids, num_logits=len(self._draft) + 1)
+        return self._rows[:1]

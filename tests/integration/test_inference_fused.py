@@ -1,0 +1,215 @@
+"""The fused model and its drafts say what the library's model says."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from fim.inference import GenerationOptions, TokenStream
+from fim.inference.drafting import MOST_DRAFTED_TOKENS, PromptLookup
+from fim.inference.fused import FusedSequence, fuse, why_not
+
+VOCABULARY = 90
+SHAPE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+KINDS = {
+    "llama": (LlamaConfig, LlamaForCausalLM, {}),
+    "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": True}),
+    "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+}
+
+
+def _model(kind: str, **changes: object) -> PreTrainedModel:
+    config, model_class, extra = KINDS[kind]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = model_class(config(**{**SHAPE, **extra, **changes})).eval()
+        for name, weight in model.named_parameters():
+            weight.data.mul_(6) if weight.ndim > 1 else weight.data.add_(
+                torch.rand_like(weight) * ("bias" in name or "norm" in name)
+            )
+    return model
+
+
+def _prompt(seed: int, length: int) -> list[int]:
+    chance = random.Random(seed)
+    phrase = [chance.randrange(VOCABULARY) for _ in range(5)]
+    return [*(chance.randrange(VOCABULARY) for _ in range(length)), *phrase, 3, *phrase]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_greedy_ids_are_those_of_generate(kind: str) -> None:
+    model = _model(kind)
+    fused = fuse(model)
+    assert fused is not None
+    for seed, length in ((0, 0), (1, 3), (2, 40)):
+        prompt = _prompt(seed, length)
+        ids = torch.tensor([prompt])
+        expected = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=40,
+            do_sample=False,
+            pad_token_id=0,
+            eos_token_id=[7],
+        )[0, len(prompt) :].tolist()
+        options = GenerationOptions(max_new_tokens=40)
+        arguments = {"options": options, "stop_ids": (7,), "pad_id": 0}
+        stream = TokenStream(model, prompt, fused=fused, draft=expected[:3], **arguments)
+        found = [*stream, *([7] if stream.result().stop_reason == "end" else [])]
+        assert found == expected
+        assert stream.result() == _all(TokenStream(model, prompt, fused=fused, **arguments))
+        assert stream.result() == _all(TokenStream(model, prompt, **arguments))
+
+
+def _all(stream: TokenStream) -> object:
+    list(stream)
+    return stream.result()
+
+
+def test_sampling_is_the_same_with_drafts() -> None:
+    model = _model("llama")
+    fused = fuse(model)
+    options = GenerationOptions(
+        max_new_tokens=30, temperature=0.7, top_k=20, top_p=0.9, repetition_penalty=1.2
+    )
+    found = [
+        _all(TokenStream(model, _prompt(4, 9), options=options, stop_ids=(), pad_id=0, fused=each))
+        for each in (fused, None)
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_reading_in_parts_and_again_gives_the_same_logits(kind: str) -> None:
+    model = _model(kind)
+    fused = fuse(model)
+    assert fused is not None
+    ids = _prompt(5, 20)
+    expected = model(torch.tensor([ids])).logits[0]
+    sequence = FusedSequence(fused, len(ids) + 4)
+    sequence.read([*ids[:6], 1, 2, 3], num_logits=1)
+    sequence.rewind(6)
+    rows = [sequence.read(ids[6:9], num_logits=3), sequence.read(ids[9:10], num_logits=1)]
+    rows.append(sequence.read(ids[10:], num_logits=len(ids) - 10))
+    torch.testing.assert_close(torch.cat(rows), expected[6:], rtol=1e-4, atol=1e-4)
+
+
+def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model("llama")
+    fused = fuse(model)
+    assert fused is not None
+    sizes: list[int] = []
+    read = FusedSequence.read
+
+    def counted(self: FusedSequence, ids: list[int], *, num_logits: int) -> torch.Tensor:
+        sizes.append(len(ids))
+        return read(self, ids, num_logits=num_logits)
+
+    monkeypatch.setattr(FusedSequence, "read", counted)
+    options = GenerationOptions(max_new_tokens=60)
+    stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fused=fused)
+    assert len(list(stream)) == 60
+    assert len(sizes) < 60
+    assert max(sizes[1:]) <= MOST_DRAFTED_TOKENS + 1
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 3), max_size=30))
+def test_a_draft_followed_the_same_ids_before(first: list[int], second: list[int]) -> None:
+    lookup = PromptLookup()
+    lookup.extend(first)
+    lookup.draft(4)
+    lookup.extend(second)
+    draft, ids = lookup.draft(4), first + second
+    assert len(draft) <= 4
+    for size in (3, 2):
+        places = [end for end in range(size, len(ids)) if ids[end - size : end] == ids[-size:]]
+        if places:
+            assert draft == ids[places[-1] : places[-1] + 4]
+            return
+    assert draft == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("mistral", {"sliding_window": 8}, "sliding window"),
+        ("llama", {"hidden_act": "gelu"}, "activation is gelu"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+            "rotations (dynamic)",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_told(
+    kind: str, changes: dict[str, object], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="fim"):
+        assert fuse(_model(kind, **changes)) is None
+    assert "single completions use the library's decoding" in caplog.text
+    assert reason in caplog.text
+
+
+def test_other_models_are_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=9))
+    assert "GPT2LMHeadModel is not one of" in str(why_not(other))
+    model = _model("llama")
+    assert why_not(model) is None
+    assert why_not(model.to(torch.float64)) == "its numbers are {'float64'}"
+    model.to(torch.float32)
+    monkeypatch.setattr("fim.inference.fused.MOST_WEIGHT_BYTES", 1)
+    assert "held twice" in str(why_not(model))
+
+
+def test_a_model_that_computes_something_else_is_found_out() -> None:
+    model = _model("llama")
+    model.model.layers[1].mlp.act_fn = torch.nn.ReLU()
+    assert fuse(model) is None
+    model = _model("llama")
+    model.lm_head.register_forward_hook(lambda _m, _i, output: output * 0.5)
+    assert fuse(model) is None
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_an_adapter_counts_once_it_is_merged() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    model = get_peft_model(_model("llama"), config).eval()
+    assert why_not(model) == "its adapter is not merged"
+    model.merge_adapter()
+    fused = fuse(model)
+    assert fused is not None
+    options = GenerationOptions(max_new_tokens=12)
+    found = [
+        _all(TokenStream(model, _prompt(1, 2), options=options, stop_ids=(), pad_id=0, fused=each))
+        for each in (fused, None)
+    ]
+    assert found[0] == found[1]
