@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fim.config import Settings, load_settings
 from fim.corpus import stdlib_root
@@ -46,6 +46,14 @@ class Workload:
     def num_row_tokens(self) -> int:
         """Tokens of all training rows."""
         return sum(len(row.input_ids) for row in self.rows)
+
+    def with_fewer_holes(self, holes_per_document: int) -> Workload:
+        """Return the same documents with the first of their holes."""
+        whole = self.holes_per_document
+        starts = range(0, len(self.rows), whole)
+        kept = min(holes_per_document, whole)
+        rows = tuple(row for start in starts for row in self.rows[start : start + kept])
+        return replace(self, rows=rows, holes_per_document=kept)
 
     def facts(self) -> dict[str, object]:
         """Return what is in it."""

@@ -5,6 +5,11 @@ same process, one after the other in every round; a step holds the holes of one 
 first step of a round is not counted.
 
     python benchmarks/train.py --json FILE [--small] [--holes 8] [--tokens 1024]
+    python benchmarks/train.py --json FILE --table [--rounds 3] [--plots docs/images]
+
+The table measures trees at 2, 4, 8 and 16 holes and 512, 1024 and 2048 tokens. What the others
+need for a hole does not depend on how many a document has, so they are measured once for each
+length, on ``REFERENCE_HOLES`` holes of every document.
 """
 
 from __future__ import annotations
@@ -15,15 +20,22 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from contestants import CONTESTANTS, Measured, held_out_nll
 from documents import Workload, build_workload
+from growth import plot_growth
 from machine import describe_machine, package_versions
 
-LINE = "{name:<22}{holes:>9}{cpu:>13}{tokens:>10}{supervised:>12}{memory:>11}{nll:>9}"
+TABLE_TOKENS = (512, 1024, 2048)
+TABLE_HOLES = (2, 4, 8, 16)
+REFERENCE_HOLES = 4
+REFERENCES = ("archive", "archive_bfloat16", "ours_none", "ours_bfd")
+TABLE_REFERENCES = ("archive", "trl_padded", "trl_padding_free", "ours_none", "ours_bfd")
+SMALL_SIZE = (4, 384, 1)
+LINE = "{size:<10}{name:<22}{holes:>9}{cpu:>13}{tokens:>10}{supervised:>12}{memory:>11}{nll:>9}"
 
 
 @dataclass(frozen=True)
@@ -43,39 +55,48 @@ class Row:
     steps: int
 
 
+Runs = dict[str, list[Measured]]
+
+
+@dataclass
+class Cell:
+    """A size of documents with who is measured on it and what they reached so far."""
+
+    workload: Workload
+    names: Sequence[str]
+    found: Runs = field(default_factory=dict)
+
+
 def measure(
-    workload: Workload,
-    names: Sequence[str],
-    *,
-    rounds: int,
-    seconds: float,
-    note: Callable[[Mapping[str, Sequence[Measured]]], None],
+    cells: Sequence[Cell], *, rounds: int, seconds: float, note: Callable[[], None]
 ) -> None:
-    """Run every contestant once a round until the rounds or the seconds are over.
+    """Run every contestant of every cell once a round until the rounds or the seconds are over.
 
     Every round begins with another contestant, so that none has the quiet times to itself.
     """
-    found: dict[str, list[Measured]] = {name: [] for name in names}
-    took: dict[str, float] = {}
+    jobs = [(cell, name) for cell in cells for name in cell.names]
+    took: dict[int, float] = {}
     began = time.monotonic()
     for number in range(rounds):
-        for name in [*names[number % len(names) :], *names[: number % len(names)]]:
-            if time.monotonic() - began + took.get(name, 0.0) > seconds:
+        first = number % len(jobs)
+        for at in [*range(first, len(jobs)), *range(first)]:
+            if time.monotonic() - began + took.get(at, 0.0) > seconds:
                 continue
+            cell, name = jobs[at]
             started = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
-                found[name].append(CONTESTANTS[name](workload, Path(folder)))
-            took[name] = time.monotonic() - started
-            say(f"  round {number + 1}, {name}: {found[name][-1].holes_per_second:.2f} holes/s")
-            note(found)
+                run = CONTESTANTS[name](cell.workload, Path(folder))
+            cell.found.setdefault(name, []).append(run)
+            took[at] = time.monotonic() - started
+            size = f"{cell.workload.holes_per_document} x {cell.workload.max_tokens}"
+            say(f"  round {number + 1}, {name}, {size}: {run.holes_per_second:.2f} holes/s")
+            note()
 
 
-def rows_of(workload: Workload, found: Mapping[str, Sequence[Measured]]) -> list[Row]:
+def rows_of(cell: Cell) -> list[Row]:
     """Return the medians."""
-    rows = []
-    for name, runs in found.items():
-        if not runs:
-            continue
+    rows, workload = [], cell.workload
+    for name, runs in cell.found.items():
         steps = [step for run in runs for step in run.step_seconds]
         middle = statistics.median(steps)
         rows.append(
@@ -105,28 +126,25 @@ def all_ratios(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def ratios_of(rows: Sequence[Row], speed_name: str) -> dict[str, float]:
-    """Return how often each speed is the archive recipe's and TRL's best, by size."""
+    """Return how often each of our speeds is the others' at the same length of rows."""
     ratios: dict[str, float] = {}
-    sizes = {(row.holes_per_document, row.tokens) for row in rows}
-    for size in sorted(sizes):
-        speed = {
-            row.contestant: getattr(row, speed_name)
-            for row in rows
-            if (row.holes_per_document, row.tokens) == size
+    for row in rows:
+        if not row.contestant.startswith("ours"):
+            continue
+        others = {
+            other.contestant: float(getattr(other, speed_name))
+            for other in rows
+            if other.tokens == row.tokens and other.contestant != row.contestant
         }
-        best = max((speed[name] for name in speed if name.startswith("trl")), default=None)
-        place = f"{size[0]}_holes_{size[1]}_tokens"
-        for name in ("ours_none", "ours_bfd", "ours_tree"):
-            if name not in speed:
-                continue
-            for other in ("archive", "archive_bfloat16"):
-                if other in speed:
-                    ratios[f"{name}_over_{other}_{place}"] = speed[name] / speed[other]
-            if best is not None:
-                ratios[f"{name}_over_trl_best_{place}"] = speed[name] / best
-        if {"ours_none", "ours_tree"} <= speed.keys():
-            ratios[f"ours_tree_over_ours_none_{place}"] = speed["ours_tree"] / speed["ours_none"]
-    return {name: round(value, 3) for name, value in ratios.items()}
+        trl = [speed for name, speed in others.items() if name.startswith("trl")]
+        wanted = {name: others[name] for name in REFERENCES if name in others}
+        if trl:
+            wanted["trl_best"] = max(trl)
+        speed = float(getattr(row, speed_name))
+        place = f"{row.holes_per_document}_holes_{row.tokens}_tokens"
+        for name, other in wanted.items():
+            ratios[f"{row.contestant}_over_{name}_{place}"] = round(speed / other, 3)
+    return ratios
 
 
 def say(text: str) -> None:
@@ -142,10 +160,11 @@ def show(rows: Sequence[Row]) -> None:
         "tokens": "tokens/s",
         "supervised": "trained/s",
     }
-    say(LINE.format(name="contestant", memory="peak MiB", nll="NLL", **head))
+    say(LINE.format(size="size", name="contestant", memory="peak MiB", nll="NLL", **head))
     for row in rows:
         say(
             LINE.format(
+                size=f"{row.holes_per_document} x {row.tokens}",
                 name=row.contestant,
                 holes=f"{row.holes_per_second:.2f}",
                 cpu=f"{row.holes_per_cpu_second:.2f}",
@@ -162,49 +181,75 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, required=True, help="file for the result")
     parser.add_argument("--small", action="store_true", help="one quick size, one round")
+    parser.add_argument("--table", action="store_true", help="every size, others once a length")
+    parser.add_argument("--plots", type=Path, help="folder for the plots of the table")
     parser.add_argument("--holes", type=int, default=8, help="holes per document")
     parser.add_argument("--tokens", type=int, default=1024, help="tokens of a row at most")
     parser.add_argument("--suffix-tokens", type=int, default=96, help="tokens of a suffix at most")
-    parser.add_argument("--documents", type=int, default=4, help="documents in a round")
+    parser.add_argument("--documents", type=int, help="documents in a round, the first to warm up")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=400, help="no new round after these")
+    parser.add_argument("--seconds", type=float, default=1800, help="nothing new after these")
     parser.add_argument("--no-nll", action="store_true", help="leave out the held-out loss")
     parser.add_argument("--only", nargs="+", choices=sorted(CONTESTANTS), help="some contestants")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.small:
+        arguments.holes, arguments.tokens, arguments.rounds = SMALL_SIZE
+    if arguments.documents is None:
+        arguments.documents = 2 if arguments.small or arguments.table else 4
+    return arguments
+
+
+def cells_of(arguments: argparse.Namespace) -> list[Cell]:
+    """Return what is to be measured."""
+
+    def workload(holes: int, tokens: int) -> Workload:
+        made = build_workload(
+            holes_per_document=holes,
+            max_tokens=tokens,
+            suffix_tokens=arguments.suffix_tokens,
+            num_documents=arguments.documents,
+        )
+        return replace(made, held_out=()) if arguments.no_nll or arguments.table else made
+
+    def wanted(names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in (arguments.only or names)]
+
+    if not arguments.table:
+        made = workload(arguments.holes, arguments.tokens)
+        return [Cell(made, wanted(list(CONTESTANTS)))]
+    lengths, counts = (TABLE_TOKENS, TABLE_HOLES)
+    if arguments.small:
+        lengths, counts = (lengths[:1], counts[:2])
+    cells = []
+    for tokens in lengths:
+        whole = workload(counts[-1], tokens)
+        cells.append(Cell(whole.with_fewer_holes(REFERENCE_HOLES), wanted(TABLE_REFERENCES)))
+        cells += [Cell(whole.with_fewer_holes(each), wanted(["ours_tree"])) for each in counts]
+    return cells
 
 
 def main() -> int:
-    """Measure one size and write it."""
+    """Measure one size, or all of the table, and write it."""
     arguments = parse_arguments()
-    if arguments.small:
-        arguments.holes, arguments.tokens, arguments.documents, arguments.rounds = 4, 384, 2, 1
-    workload = build_workload(
-        holes_per_document=arguments.holes,
-        max_tokens=arguments.tokens,
-        suffix_tokens=arguments.suffix_tokens,
-        num_documents=arguments.documents,
-    )
-    say(f"{arguments.holes} holes a document, rows of at most {arguments.tokens} tokens: ")
-    say(f"  {len(workload.rows)} holes, {workload.num_row_tokens} tokens in rows of their own")
-    names = arguments.only or list(CONTESTANTS)
-    if arguments.no_nll:
-        workload = replace(workload, held_out=())
+    cells = cells_of(arguments)
     facts = {
         "machine": describe_machine(),
         "versions": package_versions(),
-        "workload": workload.facts() | {"untrained_held_out_nll": held_out_nll(workload)},
+        "workloads": [cell.workload.facts() for cell in cells],
+        "untrained_held_out_nll": held_out_nll(cells[0].workload),
     }
     rows: list[Row] = []
 
-    def note(found: Mapping[str, Sequence[Measured]]) -> None:
-        rows[:] = rows_of(workload, found)
+    def note() -> None:
+        rows[:] = [row for cell in cells for row in rows_of(cell)]
         result = facts | {"rows": [vars(row) for row in rows], "ratios": all_ratios(rows)}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
-    limits = {"rounds": arguments.rounds, "seconds": arguments.seconds}
-    measure(workload, names, note=note, **limits)
+    measure(cells, rounds=arguments.rounds, seconds=arguments.seconds, note=note)
     show(rows)
+    if arguments.plots:
+        plot_growth(arguments.json, arguments.plots)
     return 0
 
 

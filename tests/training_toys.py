@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fim.config import TrainSettings
 from fim.formats import FormatRecord
@@ -13,6 +16,9 @@ from fim.runs import RunFolder
 from fim.training import Trainer
 from fim.types import Cut, EncodedExample, FimExample
 from model_toys import VOCABULARY_TOKENS, toy_loader, write_toy_model
+
+if TYPE_CHECKING:
+    import torch
 
 END_ID = 1
 FORMAT = FormatRecord(
@@ -140,6 +146,37 @@ class ProgressRecorder:
     def finish(self, summary: str = "") -> None:
         """Close the stage."""
         self.summaries.append(summary)
+
+
+class Interrupter(ProgressRecorder):
+    """Sends SIGINT to this process after a step."""
+
+    def __init__(self, step: int, *, times: int = 1) -> None:
+        super().__init__()
+        self._step = step
+        self._times = times
+
+    def advance(self, done: int, **facts: float | str) -> None:
+        """Send them."""
+        super().advance(done, **facts)
+        if done == self._step:
+            for _ in range(self._times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def adapter_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the weights in an adapter folder."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def is_same_adapter(first: Path, second: Path) -> bool:
+    """Tell whether the adapters of two runs are equal bit for bit."""
+    import torch
+
+    one, other = adapter_weights(first / "adapter"), adapter_weights(second / "adapter")
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 class ManualClock:

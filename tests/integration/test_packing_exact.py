@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -13,7 +14,7 @@ from fim.training.loss import head_batch_nll, supervised_forward
 from fim.training.packed import packed_inputs
 from fim.training.pieces import attention_in_pieces
 from fim.training.rows import RightPadder
-from fim.types import EncodedExample
+from fim.types import IGNORED_LABEL, EncodedExample
 from packing_toys import VOCABULARY_TOKENS, document_rows, gradients, hole_row, tiny_model
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ def separate(
 
 
 def packed(
-    model: PreTrainedModel, packed_rows: Sequence[PackedRow]
+    model: PreTrainedModel, packed_rows: Sequence[PackedRow], *, trunk_weight: float = 0.0
 ) -> tuple[float, dict[str, torch.Tensor]]:
     total = 0.0
     with ExitStack() as stack:
         stack.enter_context(supervised_forward(model))
         stack.enter_context(attention_in_pieces(model))
         for row in packed_rows:
-            loss = head_batch_nll(model, cast("dict[str, torch.Tensor]", packed_inputs(row)))
+            inputs = packed_inputs(row, trunk_weight=trunk_weight)
+            loss = head_batch_nll(model, cast("dict[str, torch.Tensor]", inputs))
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
     return total, gradients(model)
@@ -149,7 +151,39 @@ def test_an_answer_that_begins_at_the_branch_is_predicted_from_the_trunk(family:
     assert_equal(packed(model, in_one(rows, forest.trees)), separate(model, rows), 1e-9)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_plain_loss_of_trunks_is_that_of_their_text_alone(family: str) -> None:
+    weight = 0.25
+    rows = document_rows(2, 4)
+    trees = plant_trees(rows, max_tokens=1000, max_rows=100).trees
+    model = model_of(family)
+    plain_rows = [as_plain(rows[tree.trunk]) for tree in trees]
+    text, holes = separate(model, plain_rows), separate(model, rows)
+    row = lay_out(trees, rows, has_plain=True)
+    assert row.plain.shape[1] == sum(
+        label != IGNORED_LABEL for each in plain_rows for label in each.labels
+    )
+    ours = packed(model, [row], trunk_weight=weight)
+    wanted = {name: each + weight * text[1][name] for name, each in holes[1].items()}
+    assert_equal(ours, (holes[0] + weight * text[0], wanted), 1e-9)
+
+
+def test_text_that_a_row_trains_anyway_is_not_trained_twice() -> None:
+    rows = document_rows(1, 3, loss_on="all")
+    trees = plant_trees(rows, max_tokens=1000, max_rows=100).trees
+    assert lay_out(trees, rows, has_plain=True).plain.size == 0
+
+
+def as_plain(row: EncodedExample) -> EncodedExample:
+    start = len(row.segments[0].ids)
+    stop = start + len(row.segments[1].ids)
+    trained = row.input_ids[start + 1 : stop]
+    labels = (IGNORED_LABEL,) * (start + 1) + trained
+    return replace(row, labels=labels + (IGNORED_LABEL,) * (len(row.input_ids) - len(labels)))
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_embedded_model_is_exact_on_real_code() -> None:
     import torch
 

@@ -25,8 +25,10 @@ from fim.training.checkpoints import CheckpointRecord
 from fim.training.sft import RowTrainer
 from training_toys import (
     FORMAT,
+    Interrupter,
     ManualClock,
     ProgressRecorder,
+    is_same_adapter,
     toy_loaded,
     toy_rows,
     toy_settings,
@@ -50,35 +52,6 @@ def signals() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def adapter(run: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(run / "adapter" / "adapter_model.safetensors")
-
-
-def is_same(first: Path, second: Path) -> bool:
-    import torch
-
-    one, other = adapter(first), adapter(second)
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-class Interrupter(ProgressRecorder):
-    """Sends signals to this process after a step."""
-
-    def __init__(self, step: int, *, times: int = 1) -> None:
-        super().__init__()
-        self._step = step
-        self._times = times
-
-    def advance(self, done: int, **facts: float | str) -> None:
-        """Send them."""
-        super().advance(done, **facts)
-        if done == self._step:
-            for _ in range(self._times):
-                os.kill(os.getpid(), signal.SIGINT)
 
 
 def figures(run: Path) -> list[tuple[object, object, object]]:
@@ -114,7 +87,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     second = toy_trainer(toy_loaded(learner), parts, rows=rows, settings=settings)
     result = second.train("last")
     assert result.steps == 10
-    assert is_same(whole, parts)
+    assert is_same_adapter(whole, parts)
     assert figures(whole) == figures(parts)
 
 
@@ -132,7 +105,7 @@ def test_a_second_process_goes_on_from_a_killed_one(learner: Path, tmp_path: Pat
     half_written.mkdir(parents=True)
     RunFolder.open(killed).append_metrics({"step": 6, "loss": 1.0})
     toy_trainer(toy_loaded(learner), killed, settings=settings).train(killed)
-    assert is_same(whole, killed)
+    assert is_same_adapter(whole, killed)
     assert not half_written.exists()
     assert figures(whole) == figures(killed)
 
@@ -162,7 +135,7 @@ def test_ctrl_c_in_a_process_writes_a_checkpoint_and_says_how_to_go_on(
     toy_trainer(toy_loaded(learner), run, settings=settings).train(checkpoint)
     whole = tmp_path / "whole"
     toy_trainer(toy_loaded(learner), whole, settings=settings).train()
-    assert is_same(whole, run)
+    assert is_same_adapter(whole, run)
 
 
 def test_a_checkpoint_of_the_last_step_needs_no_more_steps(learner: Path, tmp_path: Path) -> None:
@@ -172,7 +145,7 @@ def test_a_checkpoint_of_the_last_step_needs_no_more_steps(learner: Path, tmp_pa
     trainer = toy_trainer(toy_loaded(learner), tmp_path / "run", settings=settings)
     result = trainer.train(tmp_path / "run")
     assert (result.steps, result.train_loss) == (2, whole.train_loss)
-    assert is_same(tmp_path / "whole", tmp_path / "run")
+    assert is_same_adapter(tmp_path / "whole", tmp_path / "run")
 
 
 @pytest.mark.parametrize(

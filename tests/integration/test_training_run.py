@@ -74,7 +74,15 @@ def test_a_run_learns_and_leaves_everything_behind(
     assert run.status.state is RunState.RUNNING
     assert progress.stages == [("training", 20)]
     assert progress.done == list(range(21))
-    assert {"loss", "holes_per_second", "eval_loss"} == set(progress.facts[-1])
+    assert set(progress.facts[-1]) == {
+        "loss",
+        "lr",
+        "tokens_per_second",
+        "supervised_tokens_per_second",
+        "holes_per_second",
+        "memory_mib",
+        "eval_loss",
+    }
     assert progress.summaries == ["20 steps"]
     assert capfd.readouterr().out == ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fim.types import IGNORED_LABEL
+from fim.types import IGNORED_LABEL, SegmentKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,12 +95,15 @@ class PackedRow:
             and for how many rows that counts. Labels of a sequence cannot say this, since a place
             of a trunk may predict another id in every branch.
         pieces: The stretches in order: what attention is computed by, and where each comes from.
+        plain: ``[2, M]``: a place in the text before the cursor of a trunk, and the id after it;
+            empty where that text is not trained.
     """
 
     input_ids: np.ndarray
     positions: np.ndarray
     targets: np.ndarray
     pieces: tuple[Piece, ...]
+    plain: np.ndarray
 
     @property
     def num_tokens(self) -> int:
@@ -123,8 +126,16 @@ class PackedRow:
         return max(piece.shared + piece.length for piece in self.pieces)
 
 
-def lay_out(trees: Sequence[Tree], rows: Sequence[EncodedExample]) -> PackedRow:
-    """Return trees one after the other in one packed row."""
+def lay_out(
+    trees: Sequence[Tree], rows: Sequence[EncodedExample], *, has_plain: bool = False
+) -> PackedRow:
+    """Return trees one after the other in one packed row.
+
+    Args:
+        trees: What stands in it.
+        rows: All rows.
+        has_plain: Train the text before the cursor of trunks as plain text too.
+    """
     pieces: list[Piece] = []
     for tree in trees:
         pieces.extend(_pieces(tree, rows, pieces[-1].stop if pieces else 0))
@@ -135,6 +146,7 @@ def lay_out(trees: Sequence[Tree], rows: Sequence[EncodedExample]) -> PackedRow:
         positions=np.concatenate(positions),
         targets=_targets(pieces, rows),
         pieces=tuple(pieces),
+        plain=_plain(pieces if has_plain else (), rows),
     )
 
 
@@ -145,6 +157,22 @@ def _pieces(tree: Tree, rows: Sequence[EncodedExample], start: int) -> Iterator[
         length = len(rows[row].input_ids) - shared
         yield Piece(row, at, length, start, shared)
         at += length
+
+
+def _plain(pieces: Sequence[Piece], rows: Sequence[EncodedExample]) -> np.ndarray:
+    """Return what follows what in the prefix of trunks, where the row does not train it itself."""
+    table: list[tuple[int, int]] = []
+    for piece in pieces:
+        if piece.shared:
+            continue
+        row, position = rows[piece.row], 0
+        for segment in row.segments:
+            if segment.kind is SegmentKind.PREFIX:
+                after = range(position + 1, position + len(segment.ids))
+                untrained = [at for at in after if row.labels[at] == IGNORED_LABEL]
+                table += [(piece.place(at - 1), row.input_ids[at]) for at in untrained]
+            position += len(segment.ids)
+    return np.asarray(table, dtype=np.int64).reshape(-1, 2).T
 
 
 def _targets(pieces: Sequence[Piece], rows: Sequence[EncodedExample]) -> np.ndarray:

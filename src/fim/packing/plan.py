@@ -35,6 +35,7 @@ class PackingPlan:
         max_tokens: Most ids in a packed row, trees larger than that excepted.
         rows_per_step: Rows in an optimizer step, as nearly as whole trees allow.
         reason: Why this way was taken.
+        trunk_weight: Weight of the plain language-model loss on the text of trunks; 0 for none.
     """
 
     name: Chosen
@@ -42,6 +43,7 @@ class PackingPlan:
     max_tokens: int
     rows_per_step: int
     reason: str
+    trunk_weight: float = 0.0
 
     @property
     def num_rows(self) -> int:
@@ -82,7 +84,10 @@ class PackingPlan:
         """Return the packed rows of a step, filled best-fit decreasing."""
         capacity = 1 if self.name == "none" else self.max_tokens
         bins = best_fit_decreasing([tree.num_tokens for tree in trees], capacity)
-        return tuple(lay_out([trees[at] for at in each], rows) for each in bins)
+        has_plain = self.trunk_weight > 0
+        return tuple(
+            lay_out([trees[at] for at in each], rows, has_plain=has_plain) for each in bins
+        )
 
     def facts(self) -> dict[str, object]:
         """Return what a manifest and a dry run say about the packing."""
@@ -105,6 +110,7 @@ def plan_packing(
     max_tokens: int,
     rows_per_step: int,
     obstacle: str = "",
+    trunk_weight: float = 0.0,
 ) -> PackingPlan:
     """Choose a way of packing and lay the rows out as trees.
 
@@ -118,6 +124,7 @@ def plan_packing(
         max_tokens: Most ids in a packed row.
         rows_per_step: Rows in an optimizer step.
         obstacle: Why rows cannot be packed here at all; empty when they can.
+        trunk_weight: Weight of the plain language-model loss on trunks; counts for ``tree`` only.
     """
     name: Chosen = "bfd"
     forest = single_rows(rows)
@@ -137,4 +144,7 @@ def plan_packing(
         _logger.warning("train.packing %s: %s takes its place, since %s", wanted, name, reason)
     else:
         _logger.info("packing %s: %s", name, reason)
-    return PackingPlan(name, forest, max_tokens, rows_per_step, reason)
+    if trunk_weight and name != "tree":
+        _logger.warning("train.trunk_loss needs trees: packing %s trains holes alone", name)
+        trunk_weight = 0.0
+    return PackingPlan(name, forest, max_tokens, rows_per_step, reason, trunk_weight)

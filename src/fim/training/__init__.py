@@ -11,8 +11,9 @@ from fim.training.masking import (
 )
 from fim.training.order import num_planned_steps
 from fim.training.packing_check import planned_packing
+from fim.training.result import TrainingResult
 from fim.training.rows import rows_fingerprint
-from fim.training.trainer import Trainer, TrainingResult
+from fim.training.trainer import Trainer
 
 __all__ = [
     "CHATML_PATTERNS",

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from transformers import TrainerCallback
 
 from fim.training.meter import peak_memory_mib
+from fim.training.processes import of_any, of_main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fim.training.interrupts import InterruptGuard
     from fim.training.meter import StepMeter
     from fim.training.schedule import RunClock
+    from fim.training.selection import Selection
     from fim.types import Progress
 
 STAGE = "training"
@@ -25,7 +27,7 @@ _SPEEDS = ("tokens_per_second", "supervised_tokens_per_second", "holes_per_secon
 
 
 class StopCallback(TrainerCallback):
-    """Ends training at the time budget or on a signal; called last, so that it misses none.
+    """Ends training at the time budget or on a signal, in every process at the same step.
 
     Args:
         meter: Knows what a step takes.
@@ -46,7 +48,8 @@ class StopCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """End training where it is time to, with a checkpoint."""
-        is_over = self._run_clock.is_over(self._meter.mean_step_seconds)
+        is_over = of_main(self._run_clock.is_over(self._meter.mean_step_seconds))
+        self._guard.is_requested = of_any(flag=self._guard.is_requested)
         if is_over or self._guard.is_requested:
             control.should_training_stop = True
             control.should_save = True
@@ -127,26 +130,26 @@ class MetricsCallback(TrainerCallback):
             "seconds": self._run_clock.elapsed_seconds,
         }
         self._run.append_metrics(row)
-        self._facts["loss"] = named["loss"]
-        self._facts["holes_per_second"] = speeds["holes_per_second"]
+        self._facts |= {"loss": named["loss"], "lr": named["learning_rate"], **speeds}
+        self._facts["memory_mib"] = float(str(row["memory_mib"]))
 
-    def note_held_out(self, step: int, loss: float, seconds: float) -> None:
-        """Write a held-out loss and show it from now on.
+    def note_held_out(self, step: int, figures: Mapping[str, float], seconds: float) -> None:
+        """Write held-out figures and show them from now on.
 
         Args:
             step: Steps done.
-            loss: Negative log-likelihood per token of middles and end tokens.
-            seconds: Time that measuring it took.
+            figures: Name -> figure.
+            seconds: Time that measuring them took.
         """
         self._run.append_metrics(
             {
                 "step": step,
-                "eval_loss": loss,
+                **figures,
                 "eval_seconds": seconds,
                 "seconds": self._run_clock.elapsed_seconds,
             }
         )
-        self._facts["eval_loss"] = loss
+        self._facts.update(figures)
 
     def close(self, summary: str) -> None:
         """Close the stage of the progress."""
@@ -167,16 +170,30 @@ class MetricsCallback(TrainerCallback):
 
 
 class HeldOutCallback(TrainerCallback):
-    """Measures the held-out loss every so many steps.
+    """Measures every so many steps and at the end, keeps the best, and stops where it is time to.
+
+    Called after :class:`StopCallback`, so that it knows the last step.
 
     Args:
         interval_steps: Steps between two measurements.
         measure: Measures and writes it down; gets the step.
+        selection: Knows the best and when to stop.
+        guard: Knows whether a signal came; then nothing is measured besides.
     """
 
-    def __init__(self, *, interval_steps: int, measure: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        *,
+        interval_steps: int,
+        measure: Callable[[int], Mapping[str, float]],
+        selection: Selection,
+        guard: InterruptGuard,
+    ) -> None:
         self._interval_steps = interval_steps
         self._measure = measure
+        self._selection = selection
+        self._guard = guard
+        self.log: Callable[[dict[str, float]], None] | None = None
 
     def on_step_end(
         self,
@@ -185,6 +202,22 @@ class HeldOutCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Measure on the steps that are due."""
-        if state.global_step % self._interval_steps == 0:
-            self._measure(state.global_step)
+        """Measure on the steps that are due; a new best gets a checkpoint."""
+        is_last = control.should_training_stop and not self._guard.is_requested
+        if not is_last and state.global_step % self._interval_steps:
+            return
+        figures = self._measure(state.global_step)
+        if self.log is not None and figures:
+            is_log_due = control.should_log
+            self.log({tracked_name(name): value for name, value in figures.items()})
+            control.should_log = is_log_due
+        if self._selection.note(state.global_step, figures):
+            control.should_save = True
+        if self._selection.should_stop:
+            control.should_training_stop = True
+            control.should_save = True
+
+
+def tracked_name(figure: str) -> str:
+    """Return the name of a held-out figure for a tracker, which groups by the first word."""
+    return figure if figure.startswith("eval_") else f"eval_{figure}"

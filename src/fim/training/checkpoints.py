@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 
 from fim.errors import ResumeMismatchError, RunFolderError
 from fim.runs.writing import read_json, refusing
+from fim.training.processes import is_main, of_main, wait_for_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CHECKPOINT_FILE = "fim_checkpoint.json"
 LAST = "last"
@@ -36,12 +37,14 @@ class CheckpointRecord:
         identity: Name -> fingerprint of what a resumed run must share (``data``, ``format``,
             ``base``), and of the settings (``config``), which may change.
         versions: Package -> version.
+        selection: The best held-out figures so far.
     """
 
     step: int
     elapsed_seconds: float
     identity: Mapping[str, str]
     versions: Mapping[str, str] = field(default_factory=dict)
+    selection: Mapping[str, object] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the record as JSON text."""
@@ -107,11 +110,20 @@ class CheckpointStore:
     Args:
         folder: Where they lie.
         limit: How many are kept.
+        kept_step: Names a step whose checkpoint is kept besides; it may name none.
     """
 
-    def __init__(self, folder: Path, *, limit: int) -> None:
+    def __init__(
+        self, folder: Path, *, limit: int, kept_step: Callable[[], int | None] = lambda: None
+    ) -> None:
         self.folder = folder
         self._limit = limit
+        self._kept_step = kept_step
+
+    def at(self, step: int) -> Path | None:
+        """Return the whole checkpoint of a step, or None."""
+        path = self.folder / f"checkpoint-{step}"
+        return path if (path / CHECKPOINT_FILE).is_file() else None
 
     def saved(self) -> list[Path]:
         """Return the whole checkpoints, the newest last."""
@@ -131,6 +143,8 @@ class CheckpointStore:
 
     def remove_drafts(self) -> None:
         """Delete what an earlier crash left half-written."""
+        if not is_main():
+            return
         for draft in self.folder.glob(f"{_DRAFT_PREFIX}*"):
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -144,10 +158,15 @@ class CheckpointStore:
         name = f"checkpoint-{record.step}"
         with draft_folder(self.folder / name) as draft:
             yield draft
-            (draft / name / CHECKPOINT_FILE).write_text(record.as_text(), encoding="utf-8")
-            replace_folder(draft / name, self.folder / name)
+            wait_for_all()
+            if is_main():
+                (draft / name / CHECKPOINT_FILE).write_text(record.as_text(), encoding="utf-8")
+                replace_folder(draft / name, self.folder / name)
+        wait_for_all()
+        kept = f"checkpoint-{self._kept_step()}"
         for old in self.saved()[: -self._limit]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old.name != kept and is_main():
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def find_checkpoint(where: Path | str, *, run: Path | None = None) -> Path:
@@ -176,19 +195,22 @@ def find_checkpoint(where: Path | str, *, run: Path | None = None) -> Path:
 
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside a target, gone afterwards.
+    """Yield an empty folder beside a target, the same in every process, gone afterwards.
 
     Raises:
         RunFolderError: The file system refused.
     """
-    draft = target.parent / f"{_DRAFT_PREFIX}{target.name}-{os.getpid()}"
+    draft = target.parent / f"{_DRAFT_PREFIX}{target.name}-{of_main(os.getpid())}"
     try:
         with refusing(target, "write"):
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            if is_main():
+                shutil.rmtree(draft, ignore_errors=True)
+                draft.mkdir(parents=True)
+            wait_for_all()
             yield draft
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if is_main():
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def replace_folder(made: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The held-out loss: one number over fixed rows, comparable between steps and runs."""
+"""Held-out figures: the loss over fixed rows, and what comes of completing fixed holes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from fim.training.loss import framework_batch_nll, head_batch_nll, mean_nll
+from fim.training.processes import of_main
 from fim.training.rows import answer_labels
+from fim.training.selection import EVAL_LOSS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from torch import Tensor
@@ -31,8 +33,6 @@ class HeldOutLoss:
         collator: Makes padded batches.
         autocast: Makes the context that a loss is computed in.
         has_own_loss: The model is inside ``supervised_forward``.
-        note: Gets the step, the loss and the seconds that it took.
-        clock: Seconds that only grow.
     """
 
     def __init__(
@@ -44,8 +44,6 @@ class HeldOutLoss:
         collator: RightPadder,
         autocast: Callable[[], AbstractContextManager[None]],
         has_own_loss: bool,
-        note: Callable[[int, float, float], None],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._rows = sorted(rows, key=lambda row: len(row.input_ids))
@@ -53,24 +51,13 @@ class HeldOutLoss:
         self._collator = collator
         self._autocast = autocast
         self._batch_nll = head_batch_nll if has_own_loss else framework_batch_nll
-        self._note = note
-        self._clock = clock
-        self._measured: tuple[int, float] | None = None
 
-    def measure(self, step: int) -> float:
-        """Return the held-out loss now, and note it; asked again at a step, return it again.
-
-        Args:
-            step: Optimizer steps done.
-        """
-        if self._measured is not None and self._measured[0] == step:
-            return self._measured[1]
-        began = self._clock()
+    def __call__(self) -> Mapping[str, float]:
+        """Return the loss now as ``eval_loss``; nothing without rows."""
+        if not self._rows:
+            return {}
         with self._autocast():
-            loss = mean_nll(self._model, self._batches(), self._batch_nll)
-        self._note(step, loss, self._clock() - began)
-        self._measured = (step, loss)
-        return loss
+            return {EVAL_LOSS: mean_nll(self._model, self._batches(), self._batch_nll)}
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         """Yield padded batches."""
@@ -81,3 +68,43 @@ class HeldOutLoss:
                     for row in self._rows[start : start + self._batch_size]
                 ]
             )
+
+
+class HeldOut:
+    """All held-out figures of a step, measured once and noted.
+
+    Args:
+        measures: Each returns figures by name.
+        note: Gets the step, the figures and the seconds that they took.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        measures: Sequence[Callable[[], Mapping[str, float]]],
+        *,
+        note: Callable[[int, Mapping[str, float], float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._measures = measures
+        self._note = note
+        self._clock = clock
+        self._measured: tuple[int, Mapping[str, float]] = (-1, {})
+
+    def measure(self, step: int) -> Mapping[str, float]:
+        """Return the figures now, and note them; asked again at a step, return them again.
+
+        Args:
+            step: Optimizer steps done.
+        """
+        if self._measured[0] == step:
+            return self._measured[1]
+        began = self._clock()
+        figures: dict[str, float] = {}
+        for each in self._measures:
+            figures |= each()
+        figures = of_main(figures)
+        if figures:
+            self._note(step, figures, self._clock() - began)
+        self._measured = (step, figures)
+        return figures

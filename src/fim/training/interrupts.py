@@ -7,6 +7,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from fim.training.processes import num_processes
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -18,8 +20,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class InterruptGuard:
     """A context in which SIGINT and SIGTERM are noted instead of breaking a step in two.
 
-    The second signal raises ``KeyboardInterrupt``. Outside the main thread, where Python lets
-    nobody handle signals, nothing changes.
+    The second signal raises ``KeyboardInterrupt``; not where several processes train together,
+    since launchers repeat signals and one that broke off alone would leave the others waiting.
+    Outside the main thread, where Python lets nobody handle signals, nothing changes.
     """
 
     def __init__(self) -> None:
@@ -45,6 +48,8 @@ class InterruptGuard:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Note the first signal, raise at the second."""
         if self.is_requested:
+            if num_processes() > 1:
+                return
             raise KeyboardInterrupt
         self.is_requested = True
         _logger.warning(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LABELS_ARGUMENT = "supervised_labels"
 TARGETS_ARGUMENT = "supervised_targets"
+PLAIN_ARGUMENT = "plain_targets"
+PLAIN_WEIGHT_ARGUMENT = "plain_weight"
 HEAD_CHUNK_TOKENS = 2048
 HALF_BYTES = 2
 PLAIN_HEAD_FAMILIES = frozenset(
@@ -69,10 +71,11 @@ def targets_nll(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
     Args:
         hidden: Last hidden states ``[1, T, H]``.
         head: Projection to the vocabulary.
-        targets: ``[3, N]``: the place that predicts, the id it should predict, how often it counts.
+        targets: ``[3, N]``: the place that predicts, the id it should predict, how often it counts;
+            ``[2, N]`` where each counts once.
     """
-    places, wanted, counts = targets
-    return _chunked_nll(head, hidden[0].index_select(0, places), wanted, counts)
+    places, *columns = targets
+    return _chunked_nll(head, hidden[0].index_select(0, places), *columns)
 
 
 def _chunked_nll(head: nn.Module, *columns: Tensor) -> Tensor:
@@ -105,7 +108,8 @@ def _head_nll(
 def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     """Let ``model(input_ids=…, supervised_labels=…)`` return the summed loss of those labels.
 
-    ``supervised_targets`` does the same for a packed row. The call still goes through every wrapper
+    ``supervised_targets`` does the same for a packed row, and ``plain_targets`` adds the loss of
+    the text of its trunks times ``plain_weight``. The call still goes through every wrapper
     around the base (PEFT, DDP, autocast); without either argument the forward is the original one.
 
     Args:
@@ -119,11 +123,16 @@ def supervised_forward(model: PreTrainedModel) -> Iterator[None]:
     def forward(self: PreTrainedModel, *args: object, **kwargs: object) -> object:
         labels = kwargs.pop(LABELS_ARGUMENT, None)
         targets = kwargs.pop(TARGETS_ARGUMENT, None)
+        plain, weight = kwargs.pop(PLAIN_ARGUMENT, None), kwargs.pop(PLAIN_WEIGHT_ARGUMENT, 0.0)
         if labels is None and targets is None:
             return original(*args, **kwargs)
         hidden = decoder(*args, use_cache=False, **kwargs).last_hidden_state
         if targets is not None:
-            return targets_nll(hidden, head, cast("Tensor", targets))
+            loss = targets_nll(hidden, head, cast("Tensor", targets))
+            if plain is None:
+                return loss
+            text = targets_nll(hidden, head, cast("Tensor", plain))
+            return loss + cast("float", weight) * text
         return supervised_nll(hidden, head, cast("Tensor", labels))
 
     with forward_kept(base):

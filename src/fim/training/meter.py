@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fim.training.processes import summed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,6 +48,12 @@ class StepCounts:
             "supervised_tokens_per_second": self.supervised_tokens * per_second,
             "holes_per_second": self.rows * per_second,
         }
+
+
+def in_all(counts: StepCounts) -> StepCounts:
+    """Return what went into the steps of all processes together."""
+    rows, tokens, supervised = summed((counts.rows, counts.tokens, counts.supervised_tokens))
+    return StepCounts(int(rows), int(tokens), int(supervised), counts.seconds)
 
 
 class StepMeter:

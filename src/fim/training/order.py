@@ -52,20 +52,35 @@ def length_grouped_order(
     return [row for batch in full + ragged for row in batch]
 
 
-def num_planned_steps(num_rows: int, settings: TrainSettings) -> int:
-    """Return the optimizer steps that one process takes over rows when no time budget ends it."""
+def num_planned_steps(num_rows: int, settings: TrainSettings, *, num_processes: int = 1) -> int:
+    """Return the optimizer steps over rows when no time budget ends training.
+
+    Args:
+        num_rows: Training rows.
+        settings: How to train.
+        num_processes: Processes that take a batch each.
+    """
     if settings.max_steps > 0:
         return settings.max_steps
-    num_batches = math.ceil(num_rows / settings.per_device_train_batch_size)
+    batch_rows = settings.per_device_train_batch_size * num_processes
+    num_batches = math.ceil(num_rows / batch_rows)
     steps_per_epoch = math.ceil(num_batches / settings.gradient_accumulation_steps)
     return math.ceil(settings.num_train_epochs * steps_per_epoch)
 
 
-def num_packed_steps(steps_per_epoch: int, settings: TrainSettings) -> int:
-    """Return the optimizer steps over packed steps when no time budget ends training."""
+def num_packed_steps(
+    steps_per_epoch: int, settings: TrainSettings, *, num_processes: int = 1
+) -> int:
+    """Return the optimizer steps over packed steps when no time budget ends training.
+
+    Args:
+        steps_per_epoch: Packed steps of an epoch.
+        settings: How to train.
+        num_processes: Processes that take a packed step each.
+    """
     if settings.max_steps > 0:
         return settings.max_steps
-    return math.ceil(settings.num_train_epochs * steps_per_epoch)
+    return math.ceil(settings.num_train_epochs * math.ceil(steps_per_epoch / num_processes))
 
 
 def _generator(seed: int, epoch: int) -> random.Random:

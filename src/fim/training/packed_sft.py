@@ -6,8 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from fim.training.meter import StepCounts
-from fim.training.packed import COUNTS_KEY, PACKED_KEY, STEP_COLUMN, StepCollator, StepSampler
+from fim.training.packed import (
+    COUNTS_KEY,
+    PACKED_KEY,
+    STEP_COLUMN,
+    WEIGHT_KEY,
+    StepCollator,
+    StepSampler,
+)
+from fim.training.processes import summed
 from fim.training.sft import RowTrainer
+from fim.training.token_budget import BudgetCollator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from trl import SFTConfig  # type: ignore[attr-defined]
 
     from fim.packing import PackingPlan
+    from fim.training.packed import StepMaker
+    from fim.training.rows import RightPadder
     from fim.training.sft import SftParts
     from fim.types import EncodedExample
 
@@ -34,7 +45,7 @@ class PackedTrainer(RowTrainer):
         collator: Makes steps.
     """
 
-    def __init__(self, parts: SftParts, args: SFTConfig, collator: StepCollator) -> None:
+    def __init__(self, parts: SftParts, args: SFTConfig, collator: StepMaker) -> None:
         self._collator = collator
         super().__init__(parts, args)
 
@@ -50,15 +61,23 @@ class PackedTrainer(RowTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Tensor]], Tensor | int | None]:
-        """Take a step and count its trained tokens."""
+        """Take a step and what its loss is divided by: its trained tokens, by their weight."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        return batches, sum(self.counts_of(batch).supervised_tokens for batch in batches)
+        weights = [cast("float", cast("object", batch[WEIGHT_KEY])) for batch in batches]
+        return batches, cast("int", summed([sum(weights)])[0])
 
     def training_step(self, *args: object, **kwargs: object) -> Tensor:
-        """Run every packed row of a step forward and backward."""
+        """Run every packed row of a step forward and backward.
+
+        Several processes have different numbers of them, so they exchange gradients at the last.
+        """
         model, inputs, *more = args
-        packed = cast("Mapping[str, list[object]]", inputs)[PACKED_KEY]
-        losses = [super(PackedTrainer, self).training_step(model, each, *more) for each in packed]
+        *first, last = cast("Mapping[str, list[object]]", inputs)[PACKED_KEY]
+        losses = []
+        for each in first:
+            with self.accelerator.no_sync(model):
+                losses.append(super().training_step(model, each, *more))
+        losses.append(super().training_step(model, last, *more))
         return cast("Tensor", sum(losses))
 
 
@@ -80,9 +99,41 @@ def packed_trainer(
         device: Where the model runs.
     """
     collator = StepCollator(plan, rows, seed=parts.seed, device=device)
+    return step_trainer(parts, args, collator)
+
+
+def budget_trainer(
+    parts: SftParts,
+    args: SFTConfig,
+    rows: Sequence[EncodedExample],
+    *,
+    max_tokens: int,
+    padder: RightPadder,
+) -> PackedTrainer:
+    """Return a trainer whose steps are cut into batches by tokens.
+
+    Args:
+        parts: What a trainer over rows is put together from.
+        args: TRL's settings; one item becomes one step.
+        rows: All rows.
+        max_tokens: Most tokens of a batch, padding included.
+        padder: Makes padded batches.
+    """
+    collator = BudgetCollator(
+        rows,
+        rows_per_step=args.per_device_train_batch_size * args.gradient_accumulation_steps,
+        max_tokens=max_tokens,
+        padder=padder,
+        seed=parts.seed,
+    )
+    return step_trainer(parts, args, collator)
+
+
+def step_trainer(parts: SftParts, args: SFTConfig, collator: StepMaker) -> PackedTrainer:
+    """Return a trainer over steps that a collator makes."""
     args.per_device_train_batch_size = 1
     args.gradient_accumulation_steps = 1
-    steps = replace(parts, dataset=step_dataset(plan.num_steps), collator=collator)
+    steps = replace(parts, dataset=step_dataset(len(collator)), collator=collator)
     return PackedTrainer(steps, args, collator)
 
 

@@ -2,9 +2,10 @@
 
 A trunk attends to itself, causally. A branch attends to its slice of the trunk, which needs no
 mask, and to itself, causally. The two answers of a branch are one softmax in two parts, so they
-are joined by their log-sum-exp; in the backward pass each part gets the joined one and gives its
-exact share of the gradient. Keys and values stay views of the packed row and key/value heads are
-shared inside the kernel: nothing is copied or repeated.
+are joined by their log-sum-exp. Forward, keys and values stay views of the packed row and key/value
+heads are shared inside the kernel: nothing is copied or repeated. Backward goes by blocks of
+queries. Rows that are not packed take the same way, each as one piece: its backward pass is the
+faster one.
 
 Source:
     The joining of partial softmaxes is that of FlashAttention and ring attention (Dao 2022, Liu
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch.autograd.function import once_differentiable
 
+from fim.packing import Piece
+from fim.training.blocks import Attended, gradients_in_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -26,14 +30,12 @@ if TYPE_CHECKING:
     from torch.autograd.function import FunctionCtx
     from transformers import PreTrainedModel
 
-    from fim.packing import Piece
-
 ATTENTION_NAME = "fim_pieces"
 PIECES_ARGUMENT = "packed_pieces"
 
 
 class _PieceAttention(torch.autograd.Function):
-    """Attention of packed rows, forward and backward, on the CPU."""
+    """Attention of rows, packed or padded on the right, forward and backward, on the CPU."""
 
     @staticmethod
     def forward(
@@ -44,7 +46,7 @@ class _PieceAttention(torch.autograd.Function):
         pieces: Sequence[Piece],
         scale: float,
     ) -> Tensor:
-        """Return ``[1, H, T, D]``; the queries have H heads, keys and values H or a divisor."""
+        """Return ``[B, H, T, D]``; the queries have H heads, keys and values H or a divisor."""
         out = torch.empty_like(query)
         sums = query.new_empty(query.shape[:3], dtype=_sum_dtype(query))
         for piece in pieces:
@@ -66,32 +68,9 @@ class _PieceAttention(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients of queries, keys and values."""
         query, key, value, out, sums = ctx.saved_tensors  # type: ignore[attr-defined]
-        kind = _sum_dtype(query)
-        to_query = torch.empty_like(query)
-        to_key, to_value = torch.zeros_like(key, dtype=kind), torch.zeros_like(value, dtype=kind)
-        for piece in ctx.pieces:  # type: ignore[attr-defined]
-            own = slice(piece.start, piece.stop)
-            parts = [(own, True)]
-            if piece.shared:
-                parts.append((slice(piece.trunk_start, piece.trunk_start + piece.shared), False))
-            found = []
-            for seen, is_causal in parts:
-                to_asked, to_seen_key, to_seen_value = _flash_backward(
-                    grad[:, :, own],
-                    query[:, :, own],
-                    key[:, :, seen],
-                    value[:, :, seen],
-                    out[:, :, own],
-                    sums[:, :, own],
-                    0.0,
-                    is_causal,
-                    scale=ctx.scale,  # type: ignore[attr-defined]
-                )
-                found.append(to_asked)
-                to_key[:, :, seen] += to_seen_key
-                to_value[:, :, seen] += to_seen_value
-            to_query[:, :, own] = found[0] if len(found) == 1 else found[0] + found[1]
-        return to_query, to_key.to(key.dtype), to_value.to(value.dtype), None, None
+        kept = Attended(query, key, value, out, sums, ctx.scale)  # type: ignore[attr-defined]
+        found = gradients_in_blocks(grad, kept, ctx.pieces)  # type: ignore[attr-defined]
+        return (*found, None, None)
 
 
 def attend_in_pieces(
@@ -106,7 +85,8 @@ def attend_in_pieces(
 ) -> tuple[Tensor, None]:
     """Return attention as transformers' interface wants it: ``[B, T, H, D]`` and no weights.
 
-    Without pieces among the arguments this is torch's scaled dot-product attention.
+    Without pieces among the arguments this is torch's scaled dot-product attention, but where rows
+    stand without a mask in training.
 
     Args:
         module: The attention layer.
@@ -119,6 +99,8 @@ def attend_in_pieces(
         **kwargs: ``packed_pieces`` and what other layers want.
     """
     pieces = cast("Sequence[Piece] | None", kwargs.pop(PIECES_ARGUMENT, None))
+    if pieces is None and not dropout and _is_whole_row(module, query, key, attention_mask):
+        pieces = (Piece(row=0, start=0, length=query.shape[2], trunk_start=0, shared=0),)
     if pieces is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -162,6 +144,13 @@ def attention_in_pieces(base: PreTrainedModel) -> Iterator[None]:
         base.config._attn_implementation = kept  # noqa: SLF001
 
 
+def _is_whole_row(module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None) -> bool:
+    """Tell whether every query is trained and sees all places before it and itself."""
+    is_trained = torch.is_grad_enabled() and query.requires_grad and query.device.type == "cpu"
+    is_square = query.shape[2] == key.shape[2]
+    return is_trained and is_square and mask is None and bool(module.is_causal)
+
+
 def _sum_dtype(tensor: Tensor) -> torch.dtype:
     """Return the number type that sums are kept in: float32, or float64 where that is computed."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
@@ -173,12 +162,6 @@ def _flash(
     """Return attention and its log-sum-exp ``[1, H, T]``."""
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001
     return cast("tuple[Tensor, Tensor]", kernel(query, key, value, 0.0, is_causal, scale=scale))
-
-
-def _flash_backward(*args: object, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of queries, keys and values of one kernel call."""
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
-    return cast("tuple[Tensor, Tensor, Tensor]", kernel(*args, scale=scale))
 
 
 def _join(

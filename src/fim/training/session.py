@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fim.training.interrupts import InterruptGuard
     from fim.training.meter import StepMeter
     from fim.training.schedule import RunClock
+    from fim.training.selection import Selection
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Session:
         identity: What ties the checkpoints to this run.
         has_own_loss: Only supervised positions go through the head.
         packing: How rows are packed.
+        selection: Which held-out measurement was the best.
         checkpoint: Where the session goes on from; None for a new run.
     """
 
@@ -54,6 +56,7 @@ class Session:
     identity: Mapping[str, str]
     has_own_loss: bool
     packing: PackingPlan
+    selection: Selection
     checkpoint: OpenCheckpoint | None
 
     @property
@@ -63,8 +66,9 @@ class Session:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether earlier sessions did every step already."""
-        return self.checkpoint is not None and self.first_step >= self.run_clock.num_steps
+        """Tell whether earlier sessions did every step already, or stopped early."""
+        has_all = self.first_step >= self.run_clock.num_steps or self.selection.should_stop
+        return self.checkpoint is not None and has_all
 
     def record(self, step: int) -> CheckpointRecord:
         """Return the record of a checkpoint at a step."""
@@ -73,6 +77,7 @@ class Session:
             elapsed_seconds=self.run_clock.elapsed_seconds,
             identity=dict(self.identity),
             versions=installed_versions(),
+            selection=self.selection.state(),
         )
 
 
@@ -103,6 +108,23 @@ def open_checkpoint(
         run.write_jsonl(run.metrics, kept)
     _logger.info("resuming from %s at step %d", folder, record.step)
     return OpenCheckpoint(folder, record)
+
+
+def restore_selection(
+    selection: Selection, checkpoint: OpenCheckpoint, store: CheckpointStore
+) -> None:
+    """Go on with the best of a checkpoint; one whose own checkpoint is gone is forgotten.
+
+    Args:
+        selection: Of the session that goes on.
+        checkpoint: Where it goes on from.
+        store: Holds the checkpoint of the best step.
+    """
+    selection.restore(checkpoint.record.selection)
+    step = selection.best_step
+    if step is not None and store.at(step) is None:
+        _logger.warning("the best checkpoint so far, of step %d, is gone; looking anew", step)
+        selection.forget_best()
 
 
 def _step(row: Mapping[str, object]) -> int:

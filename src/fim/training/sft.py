@@ -14,10 +14,13 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
 from fim.errors import NonFiniteLossError, NoSupervisedTokensError
+from fim.training.callbacks import HeldOutCallback
 from fim.training.loss import head_batch_nll
-from fim.training.meter import StepCounts
+from fim.training.meter import StepCounts, in_all
 from fim.training.order import length_grouped_order, shuffled_order
 from fim.training.precision import choose_optimizer
+from fim.training.processes import is_main
+from fim.training.trackers import keep_events_in
 from fim.types import IGNORED_LABEL
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from fim.model import LoadedModel
     from fim.training.checkpoints import CheckpointRecord, CheckpointStore
     from fim.training.meter import StepMeter
-    from fim.training.packed import StepCollator
+    from fim.training.packed import StepMaker
     from fim.training.rows import RightPadder
     from fim.training.schedule import RunClock, Schedule
 
@@ -54,7 +57,7 @@ class SftParts:
         schedule: Learning rate over progress.
         store: Gets the checkpoints.
         record: Makes the record of a checkpoint at a step.
-        save_model: Writes the adapter into a folder.
+        save_model: Writes what is trained into a folder; gets weights that were spread.
         autocast: Makes a context of lower precision, entered around each loss.
         has_own_loss: Project supervised positions only, through ``supervised_forward``.
         is_grouped: Batch rows of similar length.
@@ -65,14 +68,14 @@ class SftParts:
     tokenizer: PreTrainedTokenizerBase
     dataset: Dataset
     lengths: Sequence[int]
-    collator: RightPadder | StepCollator
+    collator: RightPadder | StepMaker
     callbacks: list[TrainerCallback]
     meter: StepMeter
     run_clock: RunClock
     schedule: Schedule
     store: CheckpointStore
     record: Callable[[int], CheckpointRecord]
-    save_model: Callable[[str], None]
+    save_model: Callable[[str, dict[str, Tensor] | None], None]
     autocast: Callable[[], AbstractContextManager[None]]
     has_own_loss: bool
     is_grouped: bool
@@ -138,8 +141,12 @@ class RowTrainer(SFTTrainer):
             callbacks=parts.callbacks,
         )
         self.remove_callback(PrinterCallback)
+        keep_events_in(parts.store.folder.parent / "tensorboard", self.callback_handler.callbacks)
         self.processing_class = None
         self.model_accepts_loss_kwargs = True
+        for callback in parts.callbacks:
+            if isinstance(callback, HeldOutCallback):
+                callback.log = self.log
         _restore_dtypes(trained, dtypes)
 
     def _send_telemetry(self) -> None:
@@ -183,7 +190,7 @@ class RowTrainer(SFTTrainer):
         """
         self._parts.meter.begin_step()
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        counts = sum((self.counts_of(batch) for batch in batches), StepCounts())
+        counts = in_all(sum((self.counts_of(batch) for batch in batches), StepCounts()))
         if batches and counts.supervised_tokens == 0:
             raise NoSupervisedTokensError(
                 f"Step {self.state.global_step + 1} has {counts.rows} rows and no trained token; "
@@ -268,8 +275,16 @@ class RowTrainer(SFTTrainer):
         output_dir: str | None = None,
         _internal_call: bool = False,
     ) -> None:
-        """Write the adapter."""
-        self._parts.save_model(str(output_dir or self.args.output_dir))
+        """Write what is trained, once for all processes."""
+        state = self.gathered_state()
+        if is_main():
+            self._parts.save_model(str(output_dir or self.args.output_dir), state)
+
+    def gathered_state(self) -> dict[str, Tensor] | None:
+        """Return the weights that FSDP or DeepSpeed has spread over processes; None where whole."""
+        if not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            return None
+        return cast("dict[str, Tensor]", self.accelerator.get_state_dict(self.model))
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         """Write a checkpoint that is whole or absent."""
@@ -305,6 +320,7 @@ def sft_config(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
+        neftune_noise_alpha=settings.neftune_noise_alpha,
         optim=choose_optimizer(settings.optim, loaded.device),
         seed=settings.seed,
         logging_steps=settings.logging_steps,
@@ -322,6 +338,7 @@ def sft_config(
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         dataloader_num_workers=0,
         dataloader_pin_memory=is_cuda,
         disable_tqdm=True,

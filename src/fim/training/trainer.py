@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fim.errors import InterruptedRunError, NotEnoughMemoryError
-from fim.formats.record import write_record
-from fim.model.adapter import save_adapter
 from fim.runs.writing import read_json
-from fim.training.checkpoints import (
-    CheckpointStore,
-    draft_folder,
-    replace_folder,
-)
-from fim.training.held_out import HeldOutLoss
+from fim.training.checkpoints import CheckpointStore
+from fim.training.generating import ready_to_generate
+from fim.training.held_out import HeldOut, HeldOutLoss
 from fim.training.interrupts import InterruptGuard
 from fim.training.loss import base_model, forward_kept, has_plain_head, supervised_forward
 from fim.training.meter import StepMeter, peak_memory_mib
 from fim.training.order import num_packed_steps, num_planned_steps
-from fim.training.packing_check import choose_packing, packed_attention
+from fim.training.packing_check import choose_packing, training_attention
 from fim.training.precision import activations_uncast, autocast_for
+from fim.training.processes import join_group, num_processes
+from fim.training.result import TrainingResult, interrupted, out_of_memory
 from fim.training.rows import RightPadder, check_rows, rows_fingerprint, training_dataset
+from fim.training.saving import load_weights, save_result, save_weights
 from fim.training.schedule import RunClock, Schedule
-from fim.training.session import Session, open_checkpoint
+from fim.training.selection import EVAL_LOSS, Best, Selection, check_selection
+from fim.training.session import Session, open_checkpoint, restore_selection
 from fim.training.status import status_kept
+from fim.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
     from fim.config import TrainSettings
+    from fim.errors import InterruptedRunError
     from fim.formats import FormatRecord
     from fim.model import LoadedModel
     from fim.runs import RunFolder
@@ -45,37 +45,7 @@ if TYPE_CHECKING:
 
 _SECONDS_PER_MINUTE = 60
 
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a training run did.
-
-    Args:
-        steps: Optimizer steps of the run, earlier sessions included.
-        seconds: Wall time of this session.
-        train_loss: Mean loss of the run's steps, earlier sessions included.
-        eval_loss: Held-out negative log-likelihood per token of middles and end tokens, at the
-            end; None without held-out rows.
-        holes_per_second: Rows per second of stepping.
-        tokens_per_second: Tokens without padding per second of stepping.
-        supervised_tokens_per_second: Trained tokens per second of stepping.
-        peak_memory_mib: Most memory in use, of the GPU or of the process.
-        adapter: Folder of the adapter.
-        packing: How rows were packed: ``none``, ``bfd`` or ``tree``.
-        token_gain: Ids of the rows for each id that was computed.
-    """
-
-    steps: int
-    seconds: float
-    train_loss: float
-    eval_loss: float | None
-    holes_per_second: float
-    tokens_per_second: float
-    supervised_tokens_per_second: float
-    peak_memory_mib: float
-    adapter: Path
-    packing: str = "none"
-    token_gain: float = 1.0
+_logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -90,6 +60,8 @@ class Trainer:
         format_record: The format of the rows, stored beside the adapter.
         fingerprints: Name -> hash that checkpoints carry: ``data`` (made from the rows when it is
             not given), ``config``, and any other that a resumed run must share.
+        measure_holes: Completes held-out holes and returns figures by name; called with the model
+            ready to generate.
         progress: Gets the steps.
         resume_command: What the user types to go on after an interruption.
         pad_id: Id that fills batches; None for the tokenizer's.
@@ -106,6 +78,7 @@ class Trainer:
         run: RunFolder,
         format_record: FormatRecord,
         fingerprints: Mapping[str, str],
+        measure_holes: Callable[[], Mapping[str, float]] | None = None,
         progress: Progress | None = None,
         resume_command: str = "",
         pad_id: int | None = None,
@@ -118,10 +91,12 @@ class Trainer:
         self._run = run
         self._format_record = format_record
         self._fingerprints = fingerprints
+        self._measure_holes = measure_holes
         self._progress = progress
         self._resume_command = resume_command
         self._pad_id = format_record.end_id if pad_id is None else pad_id
         self._clock = clock
+        self._attention = base_model(loaded.model).config._attn_implementation  # noqa: SLF001
 
     def train(self, resume: Path | str | None = None) -> TrainingResult:
         """Train, save the adapter, and return what came of it; the model is ready to generate.
@@ -133,6 +108,8 @@ class Trainer:
             resume: ``last``, a run folder or a checkpoint to go on from.
 
         Raises:
+            ConflictingSettingsError: A held-out figure shall decide that is not measured.
+            MissingExtraError: The tracker is not installed.
             EmptyDatasetError: There are no rows.
             AllTokensMaskedError: A row has no trained token.
             ResumeMismatchError: The checkpoint has other data, another format or another base.
@@ -144,12 +121,19 @@ class Trainer:
         """
         import torch
 
+        join_group()
         with status_kept(self._run):
             check_rows(self._train_rows)
+            check_tracker(self._settings.report_to)
+            check_selection(
+                self._settings,
+                has_rows=bool(self._eval_rows),
+                has_holes=self._measure_holes is not None,
+            )
             try:
                 return self._train(resume)
             except torch.OutOfMemoryError as error:
-                raise self._out_of_memory(error) from error
+                raise out_of_memory(error, self._settings, self._loaded.device) from error
 
     def _train(self, resume: Path | str | None) -> TrainingResult:
         """Put the parts together, train, and save."""
@@ -161,8 +145,11 @@ class Trainer:
             trainer = self._row_trainer(session, metrics, held_out)
             self._run_steps(trainer, session)
             steps = max(trainer.state.global_step, session.first_step)
-            eval_loss = held_out.measure(steps) if self._eval_rows else None
-            adapter = self._save()
+            kept = self._keep_best(session, held_out, steps)
+            target = self._run.model if self._loaded.is_full else self._run.adapter
+            adapter = save_result(
+                self._loaded, target, self._format_record, trainer.gathered_state()
+            )
             metrics.close(f"{steps} steps")
         self._loaded.model.eval()  # type: ignore[no-untyped-call]
         speeds = session.meter.total.speeds()
@@ -170,7 +157,7 @@ class Trainer:
             steps=steps,
             seconds=session.run_clock.session_seconds,
             train_loss=self._mean_loss(),
-            eval_loss=eval_loss,
+            eval_loss=kept.figures.get(EVAL_LOSS),
             holes_per_second=speeds["holes_per_second"],
             tokens_per_second=speeds["tokens_per_second"],
             supervised_tokens_per_second=speeds["supervised_tokens_per_second"],
@@ -178,6 +165,10 @@ class Trainer:
             adapter=adapter,
             packing=session.packing.name,
             token_gain=session.packing.token_gain,
+            kept_step=kept.step,
+            best_metric=self._settings.best_metric,
+            has_stopped_early=session.selection.should_stop,
+            held_out=kept.figures,
         )
 
     def _identity(self) -> dict[str, str]:
@@ -201,13 +192,25 @@ class Trainer:
         self._run.write_json(self._run.data_manifest, {**known, "packing": packing.facts()})
         if packing.name != "none":
             identity["packing"] = packing.name
-            num_steps = num_packed_steps(packing.num_steps, self._settings)
+            num_steps = num_packed_steps(
+                packing.num_steps, self._settings, num_processes=num_processes()
+            )
         else:
-            num_steps = num_planned_steps(len(self._train_rows), self._settings)
+            num_steps = num_planned_steps(
+                len(self._train_rows), self._settings, num_processes=num_processes()
+            )
         checkpoint = None
         if resume is not None:
             checkpoint = open_checkpoint(resume, run=self._run, identity=identity)
         minutes = self._settings.max_minutes
+        selection = Selection(self._settings)
+        store = CheckpointStore(
+            self._run.checkpoints,
+            limit=self._settings.save_total_limit,
+            kept_step=lambda: selection.best_step,
+        )
+        if checkpoint is not None:
+            restore_selection(selection, checkpoint, store)
         return Session(
             meter=StepMeter(self._clock),
             run_clock=RunClock(
@@ -217,24 +220,29 @@ class Trainer:
                 clock=self._clock,
             ),
             guard=InterruptGuard(),
-            store=CheckpointStore(self._run.checkpoints, limit=self._settings.save_total_limit),
+            store=store,
             identity=identity,
             has_own_loss=has_own_loss,
             packing=packing,
+            selection=selection,
             checkpoint=checkpoint,
         )
 
     def _prepare(self, stack: ExitStack, session: Session) -> None:
         """Enter the contexts of training; leaving them gives the model back as it was."""
+        from fim.training.lean import lean_layers
+
         base = base_model(self._loaded.model)
         session.store.remove_drafts()
         stack.enter_context(forward_kept(self._loaded.model, base))
         stack.callback(setattr, base.config, "use_cache", base.config.use_cache)
         if session.has_own_loss:
             stack.enter_context(supervised_forward(self._loaded.model))
-        if session.packing.name != "none":
-            stack.enter_context(packed_attention(self._loaded))
+        stack.enter_context(
+            training_attention(self._loaded, session.packing, has_own_loss=session.has_own_loss)
+        )
         stack.enter_context(activations_uncast(self._loaded))
+        stack.enter_context(lean_layers(self._loaded))
 
     def _metrics_callback(self, session: Session) -> MetricsCallback:
         """Return the writer of figures."""
@@ -248,36 +256,58 @@ class Trainer:
             progress=self._progress,
         )
 
-    def _held_out(self, session: Session, metrics: MetricsCallback) -> HeldOutLoss:
-        """Return the measurement of the held-out loss."""
-        return HeldOutLoss(
+    def _held_out(self, session: Session, metrics: MetricsCallback) -> HeldOut:
+        """Return the measurement of the held-out figures."""
+        loss = HeldOutLoss(
             model=self._loaded.model,
             rows=self._eval_rows,
             batch_size=self._settings.per_device_eval_batch_size,
             collator=RightPadder(self._pad_id),
             autocast=autocast_for(self._loaded),
             has_own_loss=session.has_own_loss,
-            note=metrics.note_held_out,
-            clock=self._clock,
         )
+        return HeldOut((loss, self._complete_holes), note=metrics.note_held_out, clock=self._clock)
+
+    def _complete_holes(self) -> Mapping[str, float]:
+        """Return the figures of completing held-out holes; nothing where none are completed."""
+        if self._measure_holes is None:
+            return {}
+        with ready_to_generate(self._loaded, attention=self._attention):
+            return self._measure_holes()
+
+    def _keep_best(self, session: Session, held_out: HeldOut, steps: int) -> Best:
+        """Measure at the end, put the best weights back where they are wanted, and return which."""
+        last = Best(steps, math.nan, held_out.measure(steps))
+        session.selection.note(steps, last.figures)
+        best = session.selection.best
+        folder = session.store.at(best.step) if best is not None else None
+        if best is None or best.step == steps or folder is None:
+            return last
+        load_weights(self._loaded, folder)
+        metric = self._settings.best_metric
+        _logger.info("keeping step %d, the best by %s: %.4g", best.step, metric, best.value)
+        return best
 
     def _row_trainer(
-        self, session: Session, metrics: MetricsCallback, held_out: HeldOutLoss
+        self, session: Session, metrics: MetricsCallback, held_out: HeldOut
     ) -> RowTrainer:
         """Return TRL's trainer with every part in place."""
         from fim.training.callbacks import HeldOutCallback, StopCallback
-        from fim.training.packed_sft import packed_trainer
+        from fim.training.packed_sft import budget_trainer, packed_trainer
         from fim.training.sft import RowTrainer, SftParts, sft_config
 
         settings = self._settings
-        callbacks: list[TrainerCallback] = [metrics]
-        if self._eval_rows:
-            callbacks.append(
-                HeldOutCallback(interval_steps=settings.eval_steps, measure=held_out.measure)
-            )
-        callbacks.append(
-            StopCallback(meter=session.meter, run_clock=session.run_clock, guard=session.guard)
-        )
+        guard = session.guard
+        callbacks: list[TrainerCallback] = [
+            metrics,
+            StopCallback(meter=session.meter, run_clock=session.run_clock, guard=guard),
+            HeldOutCallback(
+                interval_steps=settings.eval_steps,
+                measure=held_out.measure,
+                selection=session.selection,
+                guard=guard,
+            ),
+        ]
         parts = SftParts(
             model=self._loaded.model,
             tokenizer=self._loaded.tokenizer,
@@ -290,7 +320,7 @@ class Trainer:
             schedule=Schedule(settings.lr_scheduler_type, settings.warmup_ratio),
             store=session.store,
             record=session.record,
-            save_model=lambda folder: self._save_weights(Path(folder)),
+            save_model=lambda folder, state: save_weights(self._loaded, Path(folder), state),
             autocast=autocast_for(self._loaded),
             has_own_loss=session.has_own_loss,
             is_grouped=settings.group_by_length,
@@ -302,8 +332,16 @@ class Trainer:
             folder=self._run.checkpoints,
             has_own_loss=session.has_own_loss,
         )
-        if session.packing.name == "none":
+        if session.packing.name == "none" and settings.max_tokens_per_batch is None:
             return RowTrainer(parts, config)
+        if session.packing.name == "none":
+            return budget_trainer(
+                parts,
+                config,
+                self._train_rows,
+                max_tokens=settings.max_tokens_per_batch or 0,
+                padder=RightPadder(self._pad_id),
+            )
         return packed_trainer(
             parts, config, session.packing, self._train_rows, device=self._loaded.device
         )
@@ -317,57 +355,22 @@ class Trainer:
         folder = str(session.checkpoint.folder) if session.checkpoint else None
         session.run_clock.start()
         if folder is not None and session.is_complete:
-            self._loaded.model.load_adapter(folder, "default", is_trainable=True)
+            load_weights(self._loaded, Path(folder))
             return
         try:
             with session.guard:
                 trainer.train(resume_from_checkpoint=folder)
         except KeyboardInterrupt:
-            raise self._interrupted(session.store.last()) from None
+            raise self._interrupted(session) from None
         if session.guard.is_requested and trainer.state.global_step < trainer.state.max_steps:
-            raise self._interrupted(session.store.last())
+            raise self._interrupted(session)
+
+    def _interrupted(self, session: Session) -> InterruptedRunError:
+        """Return the error for a run that the user stopped."""
+        return interrupted(self._run.path, session.store.last(), self._resume_command)
 
     def _mean_loss(self) -> float:
         """Return the mean of the losses that the run logged, a number that is none without any."""
         losses = [row["loss"] for row in self._run.read_metrics() if "loss" in row]
         numbers = [loss for loss in losses if isinstance(loss, float)]
         return sum(numbers) / len(numbers) if numbers else math.nan
-
-    def _interrupted(self, checkpoint: Path | None) -> InterruptedRunError:
-        """Return the error for a run that the user stopped."""
-        if checkpoint is None:
-            return InterruptedRunError(
-                "Training was stopped before its first checkpoint; nothing is left to resume.",
-                context={"run": str(self._run.path), "checkpoint": None},
-            )
-        return InterruptedRunError(
-            f"Training was stopped; its state is in {checkpoint}.",
-            hint=self._resume_command,
-            context={"run": str(self._run.path), "checkpoint": str(checkpoint)},
-        )
-
-    def _out_of_memory(self, error: Exception) -> NotEnoughMemoryError:
-        """Return the error for a step that does not fit."""
-        settings = self._settings
-        return NotEnoughMemoryError(
-            f"A training step of {settings.per_device_train_batch_size} rows does not fit the "
-            f"memory of {self._loaded.device}: {str(error).splitlines()[0]}",
-            hint="Halve train.per_device_train_batch_size and double "
-            "train.gradient_accumulation_steps: same steps, half the memory.",
-            context={"device": self._loaded.device},
-        )
-
-    def _save_weights(self, folder: Path) -> None:
-        """Write the adapter's weights and record."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_adapter(self._loaded, folder)
-
-    def _save(self) -> Path:
-        """Write the adapter with its format and tokenizer, whole or not at all."""
-        with draft_folder(self._run.adapter) as draft:
-            made = draft / "adapter"
-            self._save_weights(made)
-            write_record(made, self._format_record)
-            self._loaded.tokenizer.save_pretrained(made)
-            replace_folder(made, self._run.adapter)
-        return self._run.adapter
