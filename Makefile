@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCHMARKS := $(wildcard $(addprefix benchmarks/,train.py complete.py corpus.py encode.py evaluate.py formats.py))
+RESULTS := benchmarks/results
 
-.PHONY: install quickstart check test cov test-all format docs clean
+.PHONY: install quickstart check test cov test-all bench format docs clean
 
 install: $(STAMP)
 
@@ -39,6 +41,13 @@ cov: install
 test-all: install
 	$(BIN)/pytest -n 2
 	$(BIN)/pytest -m "slow or e2e"
+
+bench: install
+	mkdir -p $(RESULTS)
+	set -e; for each in $(BENCHMARKS); do \
+		$(BIN)/python $$each --json $(RESULTS)/$$(basename $$each .py).json; \
+	done
+	$(BIN)/python benchmarks/train.py --table --json $(RESULTS)/train-table.json --plots docs/images
 
 docs: install
 	$(BIN)/python -m fim.config.documents

@@ -23,11 +23,12 @@ from pathlib import Path
 
 from machine import describe_machine, package_versions
 
+from fim.bookkeeping import open_run
 from fim.config import ResolvedSettings, load_settings
 from fim.corpus import stdlib_root
 from fim.evaluation import EvaluationResult, compare, read_samples, result_of, write_samples
 from fim.gathering import EMBEDDED_CORPUS_SOURCE, Examples, build_examples
-from fim.pipeline import fit, load_for_training, make_loader, open_run, prepare
+from fim.pipeline import fit, load_for_training, make_loader, prepare
 from fim.quickstart.contestants import score_tuned
 
 FORMATS = ("psm+4", "chatml", "psm", "spm")

@@ -20,6 +20,7 @@ CORE = (
     "src/fim/training",
     "src/fim/inference",
     "src/fim/runs",
+    "src/fim/bookkeeping",
     "src/fim/pipeline",
 )
 

@@ -48,6 +48,7 @@ def toy_loader(
     load_in_4bit: bool = False,
     dtype: str = "float32",
     add_tokens: bool = False,
+    full_finetuning: bool = False,
     **lora: object,
 ) -> ModelLoader:
     """Return a loader of a toy folder on the CPU."""
@@ -58,6 +59,7 @@ def toy_loader(
                 "load_in_4bit": load_in_4bit,
                 "dtype": dtype,
                 "add_tokens": add_tokens,
+                "full_finetuning": full_finetuning,
             }
         ),
         lora=LoraSettings.model_validate({"r": 4, "gradient_checkpointing": False, **lora}),

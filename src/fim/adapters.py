@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fim.config import ResolvedSettings, Settings, settings_record
 from fim.errors import AdapterMismatchError
-from fim.runs import RunFolder
+from fim.formats import FORMAT_FILE
+from fim.runs.writing import write_json
 
 SETTINGS_FILE = "fim_settings.json"
 _KEPT: Mapping[str, tuple[str, ...]] = {
@@ -18,15 +19,26 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
 _GIVEN_BY_USER = ("command line", "environment", ".env", "fim.toml")
 
 
-def write_adapter_settings(run: RunFolder, settings: Settings) -> Path:
-    """Keep the settings that a completion with the run's adapter needs, and return the file.
+def is_whole_model(folder: Path) -> bool:
+    """Tell whether a trained folder holds a whole model and no adapter."""
+    return (folder / "config.json").is_file()
+
+
+def trained_model(name: str) -> Path | None:
+    """Return the folder that a model name means where fim has trained that model whole."""
+    folder = Path(name).expanduser()
+    return folder if is_whole_model(folder) and (folder / FORMAT_FILE).is_file() else None
+
+
+def write_adapter_settings(folder: Path, settings: Settings) -> Path:
+    """Keep the settings that a completion with a trained folder needs, and return the file.
 
     Raises:
         RunFolderError: The file system refused.
     """
     record = settings_record(settings)
     kept = {section: _pick(record[section], names) for section, names in _KEPT.items()}
-    return run.write_json(run.adapter / SETTINGS_FILE, kept)
+    return write_json(folder / SETTINGS_FILE, kept)
 
 
 def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
@@ -34,7 +46,8 @@ def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
 
     Args:
         resolved: Settings in force with their sources.
-        adapter: Adapter folder; one without stored settings changes nothing.
+        adapter: Adapter folder, or a model that was trained whole; one without stored settings
+            changes nothing.
 
     Raises:
         AdapterMismatchError: The stored settings cannot be read.
@@ -44,6 +57,8 @@ def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
         return resolved.settings
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        if is_whole_model(adapter):
+            stored["model"] |= {"name": str(adapter), "revision": None}
         changed = {
             section: {
                 name: value

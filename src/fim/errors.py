@@ -15,7 +15,7 @@
     │                               ResumeMismatchError, PackingLeakError
     ├── InferenceError          4   PromptTooLongError
     ├── EvaluationError         6
-    ├── OutputError             7   RunFolderError
+    ├── OutputError             7   RunFolderError, HubUploadError
     └── InterruptedRunError   130
 """
 
@@ -200,6 +200,10 @@ class OutputError(FimError):
 
 class RunFolderError(OutputError):
     """A run folder that cannot be made, read or written."""
+
+
+class HubUploadError(OutputError):
+    """An adapter that could not be sent to a model hub; the run is as it was."""
 
 
 class InterruptedRunError(FimError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fim.config import EMBEDDED_CORPUS_NAME, DataSettings, Settings
 from fim.corpus import MANIFEST_FILE, BuiltCorpus, build_corpus, stdlib_root
 from fim.data import LoadedExamples, load_examples, load_hub_examples, split_examples
+from fim.training.processes import is_main, wait_for_all
 
 if TYPE_CHECKING:
     from fim.types import FimExample, Progress
@@ -53,11 +54,20 @@ def gather_examples(settings: Settings, *, folder: Path, progress: Progress | No
     if data.path is not None:
         return _from_rows(load_examples(data.path, settings=data), data)
     if data.dataset_name == EMBEDDED_CORPUS_NAME:
-        return build_examples(
-            (stdlib_root(),), settings, out=folder, source=EMBEDDED_CORPUS_SOURCE, progress=progress
-        )
+        return _build_embedded(settings, folder, progress)
     token = settings.hf.token.get_secret_value() if settings.hf.token is not None else None
     return _from_rows(load_hub_examples(data, token=token), data)
+
+
+def _build_embedded(settings: Settings, folder: Path, progress: Progress | None) -> Examples:
+    """Build the embedded corpus; of several processes the main one builds and the others read."""
+    if not is_main():
+        wait_for_all()
+        return _from_built_set(settings.data, folder)
+    roots, source = (stdlib_root(),), EMBEDDED_CORPUS_SOURCE
+    built = build_examples(roots, settings, out=folder, source=source, progress=progress)
+    wait_for_all()
+    return built
 
 
 def build_examples(

@@ -7,43 +7,55 @@ afterwards. ``make_completer`` is the whole path of ``fim complete``.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fim.adapters import settings_for_adapter, write_adapter_settings
-from fim.config import ResolvedSettings, Settings, settings_record
+from fim.adapters import (
+    is_whole_model,
+    settings_for_adapter,
+    trained_model,
+    write_adapter_settings,
+)
+from fim.bookkeeping import (
+    find_resumable,
+    fingerprint_settings,
+    open_run,
+    recording,
+    settings_of_run,
+)
+from fim.config import ResolvedSettings, Settings
 from fim.data import (
     EncodedSet,
     ExampleEncoder,
     Mixture,
+    PromptLoss,
     TokenizerView,
+    align_holes,
+    cut_aligner,
     encode_examples,
     encode_mixture,
     mix_examples,
     share_starts,
 )
-from fim.errors import FimError, InterruptedRunError, RunFolderError
+from fim.evaluation import hole_measurement
 from fim.formats import read_record, resolve_format, resolve_record
 from fim.gathering import Examples, gather_examples
-from fim.logger import get_logger
 from fim.model import LoadedModel, ModelLoader
-from fim.results import write_results
-from fim.runs import RunFolder, RunState, collect_environment, find_latest_finished, find_run
+from fim.results import publish, write_results
+from fim.runs import RunFolder, find_latest_finished
+from fim.training.processes import is_main, join_group
 
 if TYPE_CHECKING:
+    from fim.errors import FimError
+    from fim.exporting import HubUpload
     from fim.formats import ResolvedFormat
     from fim.inference import CodeCompleter
     from fim.training import TrainingResult
     from fim.types import Progress
 
 NUM_EVAL_ROWS = 64
-_log = get_logger("pipeline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +77,13 @@ class TrainingOutcome:
     run: RunFolder
     prepared: Prepared
     result: TrainingResult
+    upload: HubUpload | FimError | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim train --json`` prints."""
-        figures = asdict(self.result) | {"adapter": str(self.run.adapter)}
-        return {"run": str(self.run.path), **figures}
+        figures = asdict(self.result) | {"adapter": str(self.result.adapter)}
+        hub = {} if self.upload is None else {"hub": self.upload.as_json()}
+        return {"run": str(self.run.path), **figures, **hub}
 
 
 def run_training(
@@ -99,6 +113,8 @@ def run_training(
         settings = resolved.settings
     loader = make_loader(settings)
     loader.check()
+    join_group()
+    progress = progress if is_main() else None
     if resume is None:
         run = open_run(resolved, out)
     with recording(run):
@@ -112,16 +128,18 @@ def run_training(
             command=command,
             progress=progress,
         )
-        complete = shlex.join((command, "complete", "--adapter", f"{run.shown_path}/adapter"))
+        kind, trained = ("--model", "model") if loaded.is_full else ("--adapter", "adapter")
+        complete = shlex.join((command, "complete", kind, f"{run.shown_path}/{trained}"))
         report = shlex.join((command, "report", run.shown_path))
-        write_results(
-            run,
-            model=settings.model.name,
-            record=prepared.encoder.resolved.record(),
-            result=result,
-            more={"commands": [f"{complete} --prefix TEXT --suffix TEXT", report]},
-        )
-    return TrainingOutcome(run, prepared, result)
+        if is_main():
+            write_results(
+                run,
+                model=settings.model.name,
+                record=prepared.encoder.resolved.record(),
+                result=result,
+                more={"commands": [f"{complete} --prefix TEXT --suffix TEXT", report]},
+            )
+    return TrainingOutcome(run, prepared, result, publish(resolved, run) if is_main() else None)
 
 
 def make_loader(settings: Settings) -> ModelLoader:
@@ -165,51 +183,6 @@ def make_encoder(
     )
 
 
-def open_run(resolved: ResolvedSettings, out: Path | None) -> RunFolder:
-    """Make a run folder and record in it what is about to run, and where.
-
-    Raises:
-        RunFolderError: The folder cannot be made or written, or holds a run.
-    """
-    settings = resolved.settings
-    if out is not None:
-        run = RunFolder.create_at(out)
-    else:
-        run = RunFolder.create(settings.train.output_dir, settings.model.name)
-    run.write_json(run.config, settings_record(settings))
-    run.write_json(run.sources, dict(resolved.sources))
-    run.write_json(run.environment, collect_environment())
-    return run
-
-
-@contextmanager
-def recording(run: RunFolder) -> Iterator[None]:
-    """Keep the run's status true: done at the end, interrupted or failed on the way.
-
-    Raises:
-        InterruptedRunError: Ctrl-C came where no checkpoint was needed.
-    """
-    run.set_status(RunState.RUNNING)
-    try:
-        yield
-    except InterruptedRunError as error:
-        run.set_status(RunState.INTERRUPTED, error.message)
-        raise
-    except KeyboardInterrupt as interrupt:
-        run.set_status(RunState.INTERRUPTED, "stopped by the user before training began")
-        raise InterruptedRunError(
-            f"stopped before training began; {run.path} holds no checkpoint yet",
-            hint="run the same command again",
-        ) from interrupt
-    except FimError as error:
-        _record_failure(run, error.message)
-        raise
-    except Exception as error:
-        _record_failure(run, f"{type(error).__name__}: {error}")
-        raise
-    run.set_status(RunState.DONE)
-
-
 def prepare(
     settings: Settings,
     loader: ModelLoader,
@@ -224,18 +197,24 @@ def prepare(
         DataError: The data cannot be used.
         FormatUnsupportedError: The tokenizer lacks the format's control tokens.
     """
-    encoder = make_encoder(settings, TokenizerView(loader.tokenizer()), is_training=True)
+    view = TokenizerView(loader.tokenizer())
+    encoder = make_encoder(settings, view, is_training=True)
     if examples is None:
         examples = gather_examples(settings, folder=run.path / "data", progress=progress)
     if progress is not None:
         progress.start("encoding examples", len(examples.train))
-    mixed = mix_examples(examples.train, Mixture.of(settings.data))
+    align = cut_aligner(encoder.resolved.format, view, is_wanted=settings.data.align_cuts)
+    mixed = align_holes(mix_examples(examples.train, Mixture.of(settings.data)), align)
     train_set = encode_mixture(
-        mixed, encoder, is_extended=settings.model.add_tokens, progress=progress
+        mixed,
+        encoder,
+        is_extended=settings.model.add_tokens,
+        prompt_loss=PromptLoss(settings.data.prompt_loss_share, settings.data.seed),
+        progress=progress,
     )
     share = settings.train.packing_prefix_share
     train_set = replace(train_set, rows=share_starts(train_set.rows, encoder, least_share=share))
-    shown = examples.held_out[:NUM_EVAL_ROWS]
+    shown = tuple(map(align, examples.held_out[:NUM_EVAL_ROWS]))
     eval_set = encode_examples(shown, encoder) if shown else None
     if progress is not None:
         progress.finish(
@@ -299,48 +278,17 @@ def fit(
         run=run,
         format_record=resolved.record(),
         fingerprints={"config": fingerprint_settings(prepared.settings)},
+        measure_holes=hole_measurement(
+            loaded, prepared.encoder, prepared.settings, prepared.examples.held_out
+        ),
         progress=progress,
         resume_command=shlex.join((command, "train", "--resume", run.shown_path)),
         pad_id=resolved.pad_id,
     )
     result = trainer.train(resume=run.path if is_resumed else None)
-    write_adapter_settings(run, prepared.settings)
+    if is_main():
+        write_adapter_settings(result.adapter, prepared.settings)
     return result
-
-
-def find_resumable(root: Path, name: str) -> RunFolder:
-    """Return the run that ``--resume`` names; ``last`` is the newest one with a checkpoint.
-
-    Raises:
-        RunFolderError: There is no such run, or it holds no checkpoint.
-    """
-    run = find_run(root, "latest" if name == "last" else name)
-    if not any(run.checkpoints.glob("checkpoint-*")):
-        raise RunFolderError(
-            f"{run.path} holds no checkpoint, so there is nothing to go on with",
-            hint="`fim runs list` shows the runs; start anew with: fim train",
-        )
-    return run
-
-
-def settings_of_run(run: RunFolder) -> Settings:
-    """Return the settings a run began with; its own data set is used again where it built one.
-
-    Raises:
-        RunFolderError: They cannot be read.
-    """
-    try:
-        record = json.loads(run.config.read_text(encoding="utf-8"))
-        settings = Settings.model_validate(record)
-    except (OSError, ValueError) as error:
-        raise RunFolderError(
-            f"{run.config} cannot be read ({error}), so the run cannot go on as it began",
-            hint="start a new run: fim train",
-        ) from error
-    built = run.path / "data"
-    if not (built / "manifest.json").is_file():
-        return settings
-    return settings.model_copy(update={"data": settings.data.model_copy(update={"path": built})})
 
 
 def make_completer(
@@ -351,7 +299,8 @@ def make_completer(
     Args:
         resolved: Settings; what the adapter was trained with counts where the user gave nothing.
         adapter: Adapter folder; None takes the newest finished run under ``train.output_dir``.
-        is_base_alone: Use the settings' base model and format without any adapter.
+        is_base_alone: Use the settings' model without any adapter, in the settings' format or, if
+            training made it whole, in its own.
 
     Raises:
         NoFinishedRunError: No adapter was named and no run is finished.
@@ -361,19 +310,21 @@ def make_completer(
     from fim.inference import CodeCompleter
 
     settings = resolved.settings
-    if not is_base_alone:
-        adapter = adapter or find_latest_finished(settings.train.output_dir).adapter
-        settings = settings_for_adapter(resolved, adapter)
+    if is_base_alone:
+        folder = trained_model(settings.model.name)
+    else:
+        folder = adapter or find_latest_finished(settings.train.output_dir).trained
+    if folder is not None:
+        settings = settings_for_adapter(resolved, folder)
     loader = make_loader(settings)
     loader.check(is_training=False)
     wanted = None
-    if adapter is not None:
-        view = TokenizerView(loader.tokenizer())
-        wanted = resolve_record(read_record(adapter), view)
+    if folder is not None:
+        wanted = resolve_record(read_record(folder), TokenizerView(loader.tokenizer()))
     loaded = loader.load()
     view = TokenizerView(loaded.tokenizer)
-    if adapter is not None:
-        loaded = loader.with_adapter(loaded, adapter)
+    if folder is not None and not is_whole_model(folder):
+        loaded = loader.with_adapter(loaded, folder)
     encoder = make_encoder(settings, view, resolved_format=wanted)
     return CodeCompleter(
         model=loaded.model,
@@ -381,17 +332,3 @@ def make_completer(
         settings=settings.infer,
         control_ids=view.control_ids,
     )
-
-
-def fingerprint_settings(settings: Settings) -> str:
-    """Return a hash over everything that is set."""
-    text = json.dumps(settings_record(settings), sort_keys=True)
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
-
-
-def _record_failure(run: RunFolder, reason: str) -> None:
-    """Set the status to failed; a folder that cannot be written any more keeps its last status."""
-    try:
-        run.set_status(RunState.FAILED, reason)
-    except RunFolderError as error:
-        _log.warning("%s", error.message)

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CLAUDE.md"]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md")
 BLOCK = re.compile(r"```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
+OTHERS = {"cd", "cp", "export", "git", "hf", "mypy", "pip", "pytest", "python", "ruff"}
+LAUNCHERS = {"accelerate", "torchrun"}
 DOORS = {"scripts/train.py": "train", "scripts/infer.py": "complete"}
 
 
@@ -46,7 +48,7 @@ def test_the_program_takes_a_shown_command(page: str, line: str) -> None:
         assert re.search(rf"^{re.escape(words[1])}:", makefile, re.MULTILINE), line
         return
     if words[0] != "fim":
-        assert words[0] in {"git", "pip", "python", "pytest", "ruff", "mypy", "cd", "cp"}, line
+        assert words[0] in OTHERS | LAUNCHERS, line
         return
     command = typer.main.get_command(make_app())
     parent = None

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,68 +24,17 @@ from fim.errors import (
 )
 from fim.pipeline import make_completer, run_training
 from fim.quickstart import next_commands, run_quickstart
-
-LINES = (
-    "def add(a, b):\n    return a + b\n",
-    "def first(xs):\n    return xs[0]\n",
-    "def last(xs):\n    return xs[-1]\n",
-    "def none():\n    return None\n",
-)
+from pipeline_toys import environment, write_rows, write_tiny_model
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object) -> Path:
-    """A folder with a 2-layer random Llama that has SmolLM2's tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-llama"
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    smollm2_tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
-    return folder
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2_tokenizer)
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "rows.jsonl"
-    with path.open("w", encoding="utf-8") as stream:
-        for number in range(40):
-            text = LINES[number % 4].replace("xs", f"xs{number}").replace("(a", f"(a{number}, a")
-            cut = text.index("return") + 3
-            row = {
-                "prefix": f"import m{number}\n\n\n{text[:cut]}",
-                "middle": text[cut:-1],
-                "suffix": f"\n\n\nx{number} = {number}\n",
-                "context_items": [],
-                "lang": "Python",
-            }
-            stream.write(json.dumps(row) + "\n")
-    return path
-
-
-def environment(model: Path, rows: Path, **more: str) -> Mapping[str, str]:
-    return {
-        "FIM_PRESET": "cpu",
-        "FIM_MODEL_NAME": str(model),
-        "FIM_DATA_PATH": str(rows),
-        "FIM_MODEL_DTYPE": "float32",
-        "FIM_TRAIN_MAX_STEPS": "4",
-        "FIM_TRAIN_SAVE_STEPS": "2",
-        "FIM_TRAIN_EVAL_STEPS": "2",
-        "FIM_INFER_MAX_NEW_TOKENS": "8",
-        "FIM_LORA_R": "4",
-        **more,
-    }
+    return write_rows(tmp_path / "rows.jsonl")
 
 
 def test_train_then_complete_with_the_newest_run(

@@ -27,6 +27,7 @@ from fim.cli import (
     data_commands,
     doctor,
     eval_commands,
+    export_commands,
     formats_commands,
     report_commands,
     runs_commands,
@@ -45,6 +46,7 @@ COMMAND_FILES: tuple[Callable[[typer.Typer], None], ...] = (
     eval_commands.register,
     runs_commands.register,
     report_commands.register,
+    export_commands.register,
     config_commands.register,
     doctor.register,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fim.cli.output import Output
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS = 10.0
 _MINUTE_SECONDS = 60
+_MIB_PER_GIB = 1024
+_FACT_FORMS: Mapping[str, Callable[[float], str]] = {
+    "lr": lambda value: f"lr {value:.2g}",
+    "tokens_per_second": lambda value: f"{value:,.0f} tokens/s",
+    "supervised_tokens_per_second": lambda value: f"{value:,.0f} trained tokens/s",
+    "holes_per_second": lambda value: f"{value:.2f} holes/s",
+    "memory_mib": lambda value: f"{value / _MIB_PER_GIB:.1f} GiB",
+    "eval_loss": lambda value: f"held-out loss {value:.4g}",
+    "nll_per_token": lambda value: f"gold NLL {value:.3f}",
+    "exact_match": lambda value: f"exact {value:.0%}",
+    "edit_similarity": lambda value: f"edit similarity {value:.3f}",
+    "stop_rate": lambda value: f"stops {value:.0%}",
+}
 
 
 def make_progress(output: Output, *, is_wanted: bool = True) -> Progress:
@@ -150,23 +163,40 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_facts(facts: Mapping[str, float | str]) -> str:
-    """Return current figures as ``loss 1.83, lr 0.0005``."""
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in facts.items()
-    )
+    """Return current figures as ``loss 1.83, lr 0.0005, 812 tokens/s``."""
+    return ", ".join(_fact(name, value) for name, value in facts.items())
+
+
+def _fact(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return f"{name} {value}"
+    form = _FACT_FORMS.get(name)
+    if form is not None:
+        return form(float(value))
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def _bar(console: Console) -> RichBar:
+    from rich.console import RenderableType
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichBar
+    from rich.text import Text
 
-    return RichBar(
+    class BarOverFacts(RichBar):
+        """A bar with the current figures on lines of their own, so that none is cut off."""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield from super().get_renderables()
+            for task in self.tasks:
+                if task.fields["facts"]:
+                    yield Text(f"  {task.fields['facts']}")
+
+    return BarOverFacts(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[facts]}", markup=False),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left", markup=False),
         console=console,
         transient=True,
     )

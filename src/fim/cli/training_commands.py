@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fim.cli.command import Session, command
+from fim.cli.plan import show_plan
 from fim.cli.program import program_name
+from fim.errors import FimError
 
 if TYPE_CHECKING:
+    from fim.pipeline import TrainingOutcome
     from fim.quickstart import QuickstartOutcome
 
 SHOWN_LINES = 3
@@ -58,6 +61,14 @@ ResumeOption = Annotated[
     str | None,
     typer.Option("--resume", metavar="RUN", help="Go on with a run: last, its id or its folder."),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be trained, where and at what cost, and train nothing: no GPU, no "
+        "network, no run folder.",
+    ),
+]
 MinutesOption = Annotated[
     float, typer.Option("--minutes", min=1.0, metavar="N", help="Wall time for everything.")
 ]
@@ -79,7 +90,11 @@ def register(app: typer.Typer) -> None:
     command(
         app,
         "train",
-        examples=("fim train --preset cpu", "fim train --data data/ --resume last"),
+        examples=(
+            "fim train --preset cpu",
+            "fim train --data data/ --resume last",
+            "fim train --preset 24gb --data data/ --dry-run",
+        ),
     )(train)
 
 
@@ -90,25 +105,40 @@ def train(
     out: OutOption = None,
     resume: ResumeOption = None,
     add_tokens: AddTokensOption = False,
+    is_dry_run: DryRunOption = False,
 ) -> None:
     """Fine-tune a model on fill-in-the-middle examples."""
     from fim.pipeline import run_training
+    from fim.training.processes import is_main
 
     wanted = {"data.path": data, "model.name": model, "model.add_tokens": add_tokens or None}
     resolved = session.resolve(wanted)
+    if is_dry_run:
+        show_plan(session, resolved, out=out, resume=resume)
+        return
     outcome = run_training(
         resolved, out=out, resume=resume, command=program_name(), progress=session.progress
     )
+    if not is_main():
+        return
     if session.output.is_json:
         session.output.write_json(outcome.as_json())
-        return
+    else:
+        _show_training(session, outcome)
+    if isinstance(outcome.upload, FimError):
+        raise typer.Exit(outcome.upload.exit_code)
+
+
+def _show_training(session: Session, outcome: TrainingOutcome) -> None:
     result = outcome.result
     session.output.say(
         f"{result.steps} steps in {result.seconds:.0f} s, loss {result.train_loss:.3f}, "
         f"{result.holes_per_second:.2f} holes/s, peak memory {result.peak_memory_mib:,.0f} MiB"
     )
-    session.output.say(f"adapter: {outcome.run.shown_path}/adapter")
+    session.output.say(f"{result.adapter.name}: {outcome.run.shown_path}/{result.adapter.name}")
     session.output.say(f"report:  {outcome.run.shown_path}/report.html")
+    if outcome.upload is not None and not isinstance(outcome.upload, FimError):
+        session.output.say(f"hub:     {outcome.upload.url}")
 
 
 def quickstart(

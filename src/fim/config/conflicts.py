@@ -61,6 +61,13 @@ CONFLICTS = (
         "take `--preset cpu`, or set model.load_in_4bit to false",
     ),
     Conflict(
+        ("model.full_finetuning", "model.load_in_4bit"),
+        lambda s: s.model.full_finetuning and s.model.load_in_4bit,
+        "model.full_finetuning and model.load_in_4bit are both true: 4-bit weights cannot be "
+        "trained themselves",
+        "set model.load_in_4bit to false, or train an adapter",
+    ),
+    Conflict(
         ("model.backend", "model.name"),
         lambda s: _is_embedded(s) and s.model.backend == "unsloth",
         "model.backend is unsloth and model.name is {s.model.name}: Unsloth cannot load the "

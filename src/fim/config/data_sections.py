@@ -38,6 +38,11 @@ class DataSettings(Section):
         ge=0,
         le=1000,
     )
+    align_cuts: bool = setting(
+        default=False,
+        description="Begin the holes of training rows at the start of a token, as healed prompts "
+        "are continued; for formats whose prompt ends at the cursor.",
+    )
     fim_rate: float = setting(
         0.9,
         "Share of the training rows that have a hole; the rest is plain code.",
@@ -75,6 +80,13 @@ class DataSettings(Section):
     )
     enable_response_masking: bool = setting(
         default=False, description="Take the loss on the middle and its end token only."
+    )
+    prompt_loss_share: float = setting(
+        0.0,
+        "Share of the prompt's code tokens, drawn by the seed, that rows with a hole train too.",
+        unit="share of 1",
+        ge=0,
+        le=1,
     )
     max_context_items: int = setting(
         3, "Pieces of other files shown in a prompt.", unit="items", ge=0, le=1000
@@ -180,8 +192,12 @@ class CorpusSettings(Section):
     context_items: int = setting(
         3, "Most pieces of other files given to a hole; 0 gives none.", unit="items", ge=0, le=100
     )
-    context_max_chars: int = setting(
-        3000, "Room for the context of one hole.", unit="characters", ge=100, le=1_000_000
+    context_max_tokens: int = setting(
+        900,
+        "Room for the context of one hole, estimated at 3.3 bytes a token.",
+        unit="tokens",
+        ge=30,
+        le=300_000,
     )
     context_none_share: float = setting(
         0.3, "Share of holes that get no context.", unit="share of 1", ge=0, le=1

@@ -52,6 +52,10 @@ class ModelSettings(Section):
         default=False,
         description="Add fill-in-the-middle tokens to a base that has none, and train them.",
     )
+    full_finetuning: bool = setting(
+        default=False,
+        description="Train every weight instead of an adapter; the run keeps a whole model.",
+    )
     attn_implementation: Literal[
         "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"
     ] = setting("sdpa", "Attention kernel of the transformers backend.")
@@ -68,6 +72,10 @@ class LoraSettings(Section):
     bias: Literal["none", "all", "lora_only"] = setting("none", "Which biases are trained.")
     use_rslora: bool = setting(
         default=False, description="Scale by alpha / sqrt(r) instead of alpha / r."
+    )
+    use_dora: bool = setting(
+        default=False,
+        description="Train the length of each weight column apart from its direction (DoRA).",
     )
     target_modules: tuple[str, ...] = setting(
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -97,8 +105,20 @@ class InferSettings(Section):
     repetition_penalty: float = setting(
         1.0, "Divisor of the scores of tokens already seen; 1 is off.", gt=0, le=10
     )
+    stop: Literal[
+        "none", "first_line", "first_text_line", "rest_of_line", "blank_line", "dedent"
+    ] = setting(
+        "none",
+        "Rule that ends a completion besides the end token; rest_of_line ends it with the cursor's "
+        "line where text stands before the cursor.",
+    )
     stream: bool = setting(default=False, description="Write the completion while it is generated.")
     batch_size: int = setting(16, "Completions generated together.", unit="holes", ge=1, le=4096)
+    token_healing: bool = setting(
+        default=True,
+        description="Let the model spell the word at the cursor again, so that a cursor inside a "
+        "word or before an indentation does not split a token.",
+    )
 
 
 class HfSettings(Section):
@@ -106,4 +126,16 @@ class HfSettings(Section):
 
     token: SecretStr | None = setting(
         None, "Token for gated models and uploads; never shown nor stored.", example="hf_..."
+    )
+    push: bool = setting(
+        default=False, description="Upload the adapter with its model card after training."
+    )
+    repo: str | None = setting(
+        None, "Repository on the hub; none takes the run's id.", example="someone/my-completions"
+    )
+    private: bool = setting(
+        default=True, description="Make a new repository that its owner alone sees."
+    )
+    replace: bool = setting(
+        default=False, description="Commit into a repository that exists already."
     )

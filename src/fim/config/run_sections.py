@@ -28,6 +28,9 @@ Scheduler = Literal[
     "cosine", "linear", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"
 ]
 Tracker = Literal["none", "tensorboard", "trackio", "wandb", "mlflow"]
+HeldOutMetric = Literal[
+    "none", "eval_loss", "nll_per_token", "exact_match", "edit_similarity", "stop_rate"
+]
 
 
 def _steps_or_all(value: int) -> int:
@@ -71,9 +74,36 @@ class TrainSettings(Section):
     )
     weight_decay: float = setting(0.01, "Weight decay of the optimizer.", ge=0, le=1)
     max_grad_norm: float = setting(0.5, "Norm to which gradients are clipped.", gt=0)
+    neftune_noise_alpha: float | None = setting(
+        None,
+        "Noise on the embeddings in training (NEFTune), by its alpha; none adds none.",
+        gt=0,
+        example="5.0",
+    )
     optim: Optimizer = setting("adamw_8bit", "Optimizer, by its transformers name.")
     logging_steps: int = setting(1, "Steps between two log lines.", unit="steps", ge=1)
-    eval_steps: int = setting(50, "Steps between two held-out losses.", unit="steps", ge=1)
+    eval_steps: int = setting(50, "Steps between two held-out measurements.", unit="steps", ge=1)
+    eval_generation_holes: int = setting(
+        0,
+        "Held-out holes, always the same, that are completed at every held-out measurement; 0 "
+        "measures the loss alone.",
+        unit="holes",
+        ge=0,
+        le=4096,
+    )
+    best_metric: HeldOutMetric = setting(
+        "none",
+        "Held-out figure whose best checkpoint becomes the adapter; none keeps the last step.",
+    )
+    early_stopping_metric: HeldOutMetric = setting(
+        "none", "Held-out figure that ends training when it no longer gets better; none never."
+    )
+    early_stopping_patience: int = setting(
+        3, "Measurements in a row without a gain that end training.", unit="measurements", ge=1
+    )
+    early_stopping_min_delta: float = setting(
+        0.0, "Least change of the figure that counts as a gain.", ge=0
+    )
     save_steps: int = setting(50, "Steps between two checkpoints.", unit="steps", ge=1)
     save_total_limit: int = setting(2, "Checkpoints kept.", unit="checkpoints", ge=1)
     report_to: Tracker = setting("none", "Tracker that gets the metrics as well.")
@@ -89,6 +119,15 @@ class TrainSettings(Section):
         default=True, description="Batch rows of similar length: less padding."
     )
 
+    max_tokens_per_batch: int | None = setting(
+        None,
+        "Most tokens computed at a time, padding included: a step's rows are cut into batches by "
+        "it; none cuts them by per_device_train_batch_size. Packed rows have packing_tokens.",
+        unit="tokens",
+        ge=1,
+        example="8192",
+    )
+
     packing: Literal["auto", "none", "bfd", "tree"] = setting(
         "auto",
         "Rows in one sequence: tree shares what holes of a document have in common, bfd puts whole "
@@ -100,6 +139,14 @@ class TrainSettings(Section):
         "the same place and share more; 1 keeps all.",
         unit="share of 1",
         gt=0,
+        le=1,
+    )
+    trunk_loss: float = setting(
+        0.0,
+        "Weight of a plain language-model loss on the text before the cursor of every trunk under "
+        "tree packing; it takes the place of plain rows (data.fim_rate) at no extra forward.",
+        unit="share of a trained token",
+        ge=0,
         le=1,
     )
     packing_tokens: int | None = setting(

@@ -16,7 +16,8 @@ from fim.model.embedded import ensure_embedded_model
 from fim.model.hardware import DtypeChoice, Hardware, choose_dtype, detect_hardware
 from fim.model.loaded import LoadedModel
 from fim.model.loader import ModelLoader
-from fim.model.requirements import check_requirements, choose_backend
+from fim.model.requirements import check_requirements, choose_backend, needs_accelerator
+from fim.model.shape import ModelShape
 
 __all__ = [
     "EMBEDDED_MODEL_NAME",
@@ -25,6 +26,7 @@ __all__ = [
     "Hardware",
     "LoadedModel",
     "ModelLoader",
+    "ModelShape",
     "attach_adapter",
     "check_adapter",
     "check_requirements",
@@ -33,6 +35,7 @@ __all__ = [
     "detect_hardware",
     "ensure_embedded_model",
     "merge_adapter",
+    "needs_accelerator",
     "read_adapter_record",
     "save_adapter",
     "write_adapter_record",

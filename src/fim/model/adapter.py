@@ -13,6 +13,7 @@ from fim.model.quiet import quiet_loading
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from fim.model.loaded import LoadedModel
@@ -72,11 +73,30 @@ def record_of(loaded: LoadedModel) -> AdapterRecord:
     )
 
 
-def save_adapter(loaded: LoadedModel, folder: Path) -> Path:
-    """Write the adapter of a model with its record into a folder, asking no hub for anything."""
-    loaded.model.save_pretrained(folder, save_embedding_layers=False)
+def save_adapter(loaded: LoadedModel, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
+    """Write the adapter of a model with its record into a folder, asking no hub for anything.
+
+    Args:
+        loaded: The model.
+        folder: Where to.
+        state: Its weights, where they are spread over processes; None for its own.
+    """
+    loaded.model.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     write_adapter_record(loaded, folder)
+    return folder
+
+
+def save_model(loaded: LoadedModel, folder: Path, state: dict[str, Tensor] | None = None) -> Path:
+    """Write a whole model with the record of the base that it came from into a folder.
+
+    Args:
+        loaded: The model.
+        folder: Where to.
+        state: Its weights, where they are spread over processes; None for its own.
+    """
+    loaded.model.save_pretrained(folder, state_dict=state)
+    _write_json(folder / RECORD_FILE, asdict(record_of(loaded)))
     return folder
 
 

@@ -22,6 +22,7 @@ class LoadedModel:
         name: Name of the base model as the user gave it.
         revision: Commit of the base on the hub, when known.
         is_quantised: The base is held in 4 bits.
+        is_full: Every weight is trained; there is no adapter.
         added_token_ids: Ids that the base did not have; they are trained with every adapter.
     """
 
@@ -33,4 +34,5 @@ class LoadedModel:
     name: str
     revision: str | None = None
     is_quantised: bool = False
+    is_full: bool = False
     added_token_ids: tuple[int, ...] = ()

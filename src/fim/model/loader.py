@@ -12,7 +12,7 @@ from fim.model.embedded import ensure_embedded_model
 from fim.model.extension import extend_embeddings, extend_tokenizer
 from fim.model.hardware import Hardware, choose_dtype, detect_hardware, require_packages
 from fim.model.loaded import LoadedModel
-from fim.model.prepared import prepare_tokenizer, prepare_weights
+from fim.model.prepared import prepare_config, prepare_tokenizer, prepare_weights
 from fim.model.requirements import Backend, check_requirements, choose_backend
 from fim.model.source import TOKENIZER_FILES, ModelSource, find_folder, find_on_hub, kind_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
     from fim.config import HfSettings, LoraSettings, ModelSettings
 
@@ -112,6 +112,25 @@ class ModelLoader:
             extend_tokenizer(tokenizer)
         return tokenizer
 
+    def config(self) -> PretrainedConfig:
+        """Load the model's configuration alone: its shape, none of its weights.
+
+        Raises:
+            MissingExtraError: transformers is not installed.
+            ModelNotFoundError: The model or its configuration cannot be found.
+            EmbeddedModelError: The embedded model cannot be had.
+        """
+        require_packages("transformers")
+        name, kind = self._model.name, kind_of(self._model.name)
+        if kind == "embedded":
+            folder = prepare_config(ensure_embedded_model(self._cache_dir))
+            source = ModelSource(name=name, kind=kind, location=str(folder))
+        elif kind == "folder":
+            source = find_folder(name, needs=("config.json",))
+        else:
+            source = find_on_hub(name, revision=self._model.revision, token=self._token)
+        return transformers_backend.load_config(source, token=self._token)
+
     def load(self) -> LoadedModel:
         """Load the base model and its tokenizer.
 
@@ -165,6 +184,8 @@ class ModelLoader:
     ) -> LoadedModel:
         """Return the model with trainable LoRA matrices on it; everything else is frozen.
 
+        With ``model.full_finetuning`` there are no matrices: every weight is trained.
+
         Args:
             loaded: What :meth:`load` returned.
             control_token_ids: The format's control tokens, trained with
@@ -176,6 +197,8 @@ class ModelLoader:
             ModelError: The model has none of the projections.
             SetupError: Unsloth is not in place.
         """
+        if self._model.full_finetuning:
+            return self._for_full_training(loaded)
         if loaded.backend == "unsloth":
             model = unsloth_backend.attach_lora(
                 loaded.model, self._model, self._lora, seed=self._seed
@@ -190,6 +213,14 @@ class ModelLoader:
                 seed=self._seed,
             )
         return replace(loaded, model=model)
+
+    def _for_full_training(self, loaded: LoadedModel) -> LoadedModel:
+        """Return the model with every weight trainable; Unsloth has made it so at loading."""
+        if loaded.backend == "unsloth":
+            unsloth_backend.check_patched()
+            return replace(loaded, is_full=True)
+        model = transformers_backend.train_all(loaded.model, self._lora)
+        return replace(loaded, model=model, is_full=True)
 
     def with_adapter(self, loaded: LoadedModel, adapter_dir: Path) -> LoadedModel:
         """Return the model with an adapter from disk on it, ready to generate.

@@ -58,6 +58,24 @@ def prepare_weights(folder: Path, dtype: str) -> Path:
     return _prepared(folder, dtype, build)
 
 
+def prepare_config(folder: Path) -> Path:
+    """Return a folder with the embedded model's configuration, read from the GGUF's header alone.
+
+    Raises:
+        EmbeddedModelError: The cache cannot be written.
+    """
+
+    def build(target: Path) -> None:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(
+            folder, gguf_file=_gguf_name(folder), local_files_only=True
+        )
+        config.save_pretrained(target)
+
+    return _prepared(folder, "config", build)
+
+
 def _gguf_name(folder: Path) -> str:
     """Return the name of the only GGUF file in a folder."""
     return next(path.name for path in sorted(folder.glob("*.gguf")))

@@ -58,9 +58,8 @@ def _check_accelerator(settings: ModelSettings, hardware: Hardware, backend: Bac
             hint="FIM_MODEL_BACKEND=transformers, or FIM_PRESET=cpu for the embedded model",
             context={"model": settings.name, "backend": backend},
         )
-    parameters = parameters_of(settings.name) if kind_of(settings.name) != "embedded" else None
-    is_large = parameters is not None and parameters > LARGEST_ON_CPU_PARAMETERS
-    if is_large and settings.backend == "auto":
+    if needs_accelerator(settings):
+        parameters = parameters_of(settings.name)
         bits = "in 4 bits " if settings.load_in_4bit else ""
         raise NoAcceleratorError(
             f"The model {settings.name} ({(parameters or 0) / 1e9:.1f} billion parameters) {bits}"
@@ -69,6 +68,15 @@ def _check_accelerator(settings: ModelSettings, hardware: Hardware, backend: Bac
             "on the CPU all the same: FIM_MODEL_BACKEND=transformers",
             context={"model": settings.name, "parameters": parameters, "preset": "cpu"},
         )
+
+
+def needs_accelerator(settings: ModelSettings) -> bool:
+    """Tell whether a model is refused on a machine without a GPU, unless its backend is named."""
+    if settings.backend != "auto":
+        return settings.backend == "unsloth"
+    if kind_of(settings.name) == "embedded":
+        return False
+    return (parameters_of(settings.name) or 0) > LARGEST_ON_CPU_PARAMETERS
 
 
 def _check_packages(settings: ModelSettings, backend: Backend, *, is_training: bool) -> None:

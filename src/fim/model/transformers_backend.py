@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from peft import LoraConfig
-    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import (
+        BitsAndBytesConfig,
+        PretrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
     from fim.config import LoraSettings, ModelSettings
     from fim.model.source import ModelSource
@@ -64,6 +69,27 @@ def load_tokenizer(source: ModelSource, *, token: str | None) -> PreTrainedToken
     except (OSError, ValueError) as error:
         raise _unreadable(source, "tokenizer", error) from error
     return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def load_config(source: ModelSource, *, token: str | None) -> PretrainedConfig:
+    """Load a model's configuration, without its weights.
+
+    Raises:
+        ModelNotFoundError: The configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        with _quiet_unless_downloading(source):
+            config = AutoConfig.from_pretrained(
+                source.location,
+                revision=source.revision,
+                token=token,
+                local_files_only=source.is_offline,
+            )
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, "configuration", error) from error
+    return cast("PretrainedConfig", config)
 
 
 def load_model(
@@ -192,6 +218,23 @@ def attach_lora(
     return cast("PreTrainedModel", adapted)
 
 
+@quiet_loading()
+def train_all(model: PreTrainedModel, lora: LoraSettings) -> PreTrainedModel:
+    """Make every weight trainable, kept in float32 so that small updates are not rounded away.
+
+    Training computes in the model's own number type all the same; LoRA's checkpointing counts.
+
+    Args:
+        model: The loaded base, not quantised.
+        lora: Says whether activations are recomputed.
+    """
+    _prepare(model, lora, is_quantised=False)
+    model.float()  # type: ignore[no-untyped-call]
+    model.requires_grad_(requires_grad=True)
+    model.train()
+    return model
+
+
 def lora_config(
     model: PreTrainedModel,
     lora: LoraSettings,
@@ -219,6 +262,7 @@ def lora_config(
         lora_dropout=lora.dropout,
         bias=lora.bias,
         use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         target_modules=list(lora.target_modules),
         task_type=TaskType.CAUSAL_LM,
         trainable_token_indices=_trainable_rows(model, wanted, added_token_ids) or None,

@@ -83,6 +83,7 @@ def load(
             max_seq_length=settings.max_seq_length,
             dtype=torch_dtype(dtype),
             load_in_4bit=settings.load_in_4bit,
+            full_finetuning=settings.full_finetuning,
             token=token,
             revision=source.revision,
             use_exact_model_name=True,
@@ -123,6 +124,7 @@ def attach_lora(
         lora_dropout=lora.dropout,
         bias=lora.bias,
         use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
         use_gradient_checkpointing="unsloth" if lora.gradient_checkpointing else False,
         random_state=seed,
         max_seq_length=settings.max_seq_length,
@@ -137,3 +139,12 @@ def for_inference(model: PreTrainedModel) -> PreTrainedModel:
         SetupError: unsloth is imported too late.
     """
     return cast("PreTrainedModel", import_unsloth().FastLanguageModel.for_inference(model))
+
+
+def for_training(model: PreTrainedModel) -> PreTrainedModel:
+    """Switch a model back from fast generation to training.
+
+    Raises:
+        SetupError: unsloth is imported too late.
+    """
+    return cast("PreTrainedModel", import_unsloth().FastLanguageModel.for_training(model))

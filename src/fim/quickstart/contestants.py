@@ -25,7 +25,7 @@ DESCRIPTIONS = {
     PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
     f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix, cut after the first line with text",
     f"{BASE_PREFIX}{CHAT}": "is asked by chat, its Markdown fence removed",
-    TUNED: "is asked as it was trained, its answer taken as it is",
+    TUNED: "is asked as it was trained; inside a line its answer ends with the line",
 }
 
 
@@ -55,8 +55,11 @@ def score_base(
 def score_tuned(
     adapted: LoadedModel, prepared: Prepared, *, progress: Progress | None
 ) -> EvaluationResult:
-    """Score the tuned model as it will be served."""
-    from fim.inference import CodeCompleter
+    """Score the tuned model as it will be served.
+
+    The rule of ``infer.stop`` ends answers afterwards, so that the stop rate is the model's own.
+    """
+    from fim.inference import CodeCompleter, ended_by, stop_rule
 
     merged = merge_adapter(adapted)
     completer = CodeCompleter(
@@ -65,7 +68,9 @@ def score_tuned(
         settings=_infer(prepared.settings),
         control_ids=TokenizerView(merged.tokenizer).control_ids,
     )
-    return evaluate(Contestant(TUNED, completer, completer), prepared.examples.held_out, progress)
+    clean = ended_by(stop_rule(prepared.settings.infer.stop))
+    contestant = Contestant(TUNED, completer, completer, clean=clean)
+    return evaluate(contestant, prepared.examples.held_out, progress)
 
 
 def kind_of(name: str) -> str:

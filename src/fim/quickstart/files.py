@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 NOTES = (
     "The base is asked left to right (without the suffix, its answer cut after the first line with "
     "text) and by chat (its Markdown fence removed); every metric compares against the better one.",
-    "The likelihood is that of the middle's own tokens, the same ones for every contestant; end "
-    "tokens are left out, since left to right has none.",
+    "All are asked with healed prompts: the word at the cursor is spelled again, so that no token "
+    "is split there. Without that the base would look much worse than it is.",
+    "The likelihood is that of the middle's own tokens, from the start of the token at the cursor; "
+    "end tokens are left out, since left to right has none.",
     "Intervals are 95 % paired bootstraps over files. The files are public and the base may have "
     "seen them in pre-training, which helps base and tuned alike.",
     "A small model and a few minutes show the path, not what a large model on a GPU reaches.",

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fim.bookkeeping import open_run, recording
 from fim.config import ResolvedSettings, Settings
 from fim.corpus import stdlib_root
 from fim.gathering import EMBEDDED_CORPUS_SOURCE, Examples, build_examples
-from fim.pipeline import Prepared, fit, make_loader, open_run, prepare, recording
+from fim.pipeline import Prepared, fit, make_loader, prepare
 from fim.quickstart.clock import StageClock
 from fim.quickstart.contestants import score_base, score_tuned
 from fim.quickstart.files import summary_of, write_evaluation

@@ -17,6 +17,7 @@ from fim.reporting.data import (
     display_of,
 )
 from fim.reporting.differences import Difference, Piece, compare_texts
+from fim.reporting.held_out_plot import held_out_plot, write_held_out_plot
 from fim.reporting.html import render_report, write_report
 from fim.reporting.plots import forest_plot, loss_plot, write_loss_plot
 from fim.reporting.run_files import report_from_run
@@ -40,9 +41,11 @@ __all__ = [
     "compare_texts",
     "display_of",
     "forest_plot",
+    "held_out_plot",
     "loss_plot",
     "render_report",
     "report_from_run",
+    "write_held_out_plot",
     "write_loss_plot",
     "write_report",
 ]

@@ -60,7 +60,7 @@ def loss_plot(points: Sequence[LossPoint], *, width_inches: float = WIDE_INCHES)
     """
     has_rate = any(point.learning_rate is not None for point in points)
     height = 3.4 if width_inches >= WIDE_INCHES else 3.0
-    figure = _figure(width_inches, height)
+    figure = new_figure(width_inches, height)
     if has_rate:
         grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.12)
         losses = figure.add_subplot(grid[0])
@@ -72,7 +72,7 @@ def loss_plot(points: Sequence[LossPoint], *, width_inches: float = WIDE_INCHES)
         losses = figure.add_subplot()
         losses.set_xlabel("optimizer step")
     _draw_losses(losses, points)
-    return _svg(figure, "loss")
+    return as_svg(figure, "loss")
 
 
 def forest_plot(rows: Sequence[MetricRow], *, width_inches: float = WIDE_INCHES) -> str:
@@ -85,12 +85,12 @@ def forest_plot(rows: Sequence[MetricRow], *, width_inches: float = WIDE_INCHES)
     """
     panels = _panels(rows)
     sizes = [len(panel) for panel in panels]
-    figure = _figure(width_inches, 0.36 * sum(sizes) + 0.6 * len(sizes))
+    figure = new_figure(width_inches, 0.36 * sum(sizes) + 0.6 * len(sizes))
     grid = figure.add_gridspec(len(panels), 1, height_ratios=sizes)
     label_chars = WIDE_LABEL_CHARS if width_inches >= WIDE_INCHES else NARROW_LABEL_CHARS
     for index, panel in enumerate(panels):
         _draw_intervals(figure.add_subplot(grid[index]), panel, label_chars)
-    return _svg(figure, "forest")
+    return as_svg(figure, "forest")
 
 
 def write_loss_plot(points: Sequence[LossPoint], path: Path) -> Path:
@@ -116,7 +116,12 @@ def themed(svg: str, *, prefix: str) -> str:
     return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -127,7 +132,13 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def as_svg(figure: Figure, salt: str) -> str:
+    """Return a figure as an SVG element that is the same for the same drawing.
+
+    Args:
+        figure: What was drawn.
+        salt: Makes its ids differ from those of other plots.
+    """
     from matplotlib import rc_context
 
     buffer = io.StringIO()
@@ -144,7 +155,8 @@ def _svg(figure: Figure, salt: str) -> str:
     ).replace("<svg ", f'<svg class="plot-{salt}" ', 1)
 
 
-def _style(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Give axes the look of all plots."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -158,7 +170,7 @@ def _style(axes: Axes) -> None:
 
 
 def _draw_losses(axes: Axes, points: Sequence[LossPoint]) -> None:
-    _style(axes)
+    style_axes(axes)
     axes.set_ylabel("loss, nats per token")
     axes.grid(visible=True, axis="y", color=RULE, alpha=0.25, linewidth=0.6)
     trained = [(point.step, point.loss) for point in points if point.loss is not None]
@@ -191,7 +203,7 @@ def _draw_losses(axes: Axes, points: Sequence[LossPoint]) -> None:
 
 
 def _draw_rates(axes: Axes, points: Sequence[LossPoint]) -> None:
-    _style(axes)
+    style_axes(axes)
     rated = [
         (point.step, point.learning_rate) for point in points if point.learning_rate is not None
     ]
@@ -221,7 +233,7 @@ def _panels(rows: Sequence[MetricRow]) -> list[list[MetricRow]]:
 
 
 def _draw_intervals(axes: Axes, panel: Sequence[MetricRow], label_chars: int) -> None:
-    _style(axes)
+    style_axes(axes)
     unit = panel[0].display.unit
     scale = 100.0 if unit == "share" else 1.0
     axes.axvline(0.0, color=RULE, linewidth=1.0)

@@ -209,6 +209,18 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def model(self) -> Path:
+        """Folder of the whole model that full fine-tuning leaves."""
+        return self.path / "model"
+
+    @property
+    def trained(self) -> Path | None:
+        """What training left: the adapter or the whole model; None before that."""
+        if (self.adapter / "adapter_config.json").is_file():
+            return self.adapter
+        return self.model if (self.model / "config.json").is_file() else None
+
+    @property
     def eval(self) -> Path:
         """Folder of evaluations."""
         return self.path / "eval"

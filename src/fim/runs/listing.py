@@ -55,14 +55,14 @@ def summarise(run: RunFolder) -> RunSummary:
 
 
 def find_latest_finished(root: Path) -> RunFolder:
-    """Return the run under a root that finished last and has an adapter.
+    """Return the run under a root that finished last and has an adapter or a model.
 
     Raises:
         NoFinishedRunError: There is none.
     """
     runs = _runs(root)
     for run in runs:
-        if run.status.state is RunState.DONE and (run.adapter / "adapter_config.json").is_file():
+        if run.status.state is RunState.DONE and run.trained is not None:
             return run
     seen = f"{len(runs)} unfinished or without an adapter" if runs else "none at all"
     raise NoFinishedRunError(

@@ -88,6 +88,24 @@ def test_fail_under(app: typer.Typer, runs: tuple[Path, Path], threshold: str, c
     assert ("error" in json.loads(result.stdout)) is (code != 0)
 
 
+def test_parity_is_told_and_held_against_its_share(
+    app: typer.Typer, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    line = ["eval", "compare", str(runs[0]), str(runs[0]), "--parity", "1", "--json"]
+    result = CliRunner().invoke(app, [*line, "--html", str(page)])
+    assert result.exit_code == 0, result.output
+    parity = json.loads(result.stdout)["parity"]
+    assert parity["identical"] == parity["threshold"] == 1
+    assert {"items", "exact_match_difference"} <= set(parity)
+    assert "Export parity" in page.read_text()
+    line[3] = str(runs[1])
+    result = CliRunner().invoke(app, [*line, "--html", str(page)])
+    assert result.exit_code == 6
+    assert "0.0% of 12 answers are identical" in json.loads(result.stdout)["error"]["message"]
+    assert "B is not A" in page.read_text()
+
+
 def test_a_no_op_adapter_ends_with_6_and_leaves_the_page(
     app: typer.Typer, runs: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -102,7 +120,14 @@ def test_a_no_op_adapter_ends_with_6_and_leaves_the_page(
     result = CliRunner().invoke(app, line)
     assert result.exit_code == 6
     assert "did not load" in json.loads(result.stdout)["error"]["message"]
-    assert "did not load" in page.read_text()
+    text = page.read_text()
+    assert "did not load" in text
+    assert "void: nothing can be told" in text
+    assert "of answers differ; at least 1.0" in text
+    assert ">better<" not in text
+    parity = CliRunner().invoke(app, [*line, "--parity", "0.9"])
+    assert parity.exit_code == 0
+    assert json.loads(parity.stdout)["problems"] == []
 
 
 def test_a_key_file_has_to_be_readable(app: typer.Typer, data: Path, tmp_path: Path) -> None:

@@ -115,3 +115,36 @@ def test_time_left() -> None:
 
 def test_facts() -> None:
     assert format_facts({"loss": 1.8333, "lr": 5e-4, "step": 3}) == "loss 1.833, lr 0.0005, step 3"
+
+
+def test_the_figures_of_training_are_told_in_words_that_fit() -> None:
+    line = format_facts(
+        {
+            "loss": 1.8333,
+            "lr": 0.000512,
+            "tokens_per_second": 812.4,
+            "supervised_tokens_per_second": 34.2,
+            "holes_per_second": 2.7,
+            "memory_mib": 3174.0,
+            "eval_loss": 2.0123,
+            "nll_per_token": 1.5,
+            "exact_match": 0.125,
+            "edit_similarity": 0.4421,
+            "stop_rate": 0.5,
+        }
+    )
+    assert line == (
+        "loss 1.833, lr 0.00051, 812 tokens/s, 34 trained tokens/s, 2.70 holes/s, 3.1 GiB, "
+        "held-out loss 2.012, gold NLL 1.500, exact 12%, edit similarity 0.442, stops 50%"
+    )
+
+
+def test_no_figure_is_cut_off_on_a_narrow_terminal() -> None:
+    screen = io.StringIO()
+    progress = LiveProgress(Console(file=screen, force_terminal=True, width=60))
+    progress.start("training", 10)
+    progress.advance(4, loss=1.5, tokens_per_second=812.0, holes_per_second=2.7, memory_mib=2048.0)
+    progress.finish()
+    text = screen.getvalue()
+    for figure in ("4/10", "loss 1.5", "812 tokens/s", "2.70 holes/s", "GiB"):
+        assert figure in text

@@ -31,15 +31,19 @@ OTHER_CHOICES = {
     "model.attn_implementation": "eager",
     "lora.bias": "all",
     "lora.target_modules": "q_proj,v_proj",
+    "infer.stop": "dedent",
     "train.optim": "sgd",
     "train.lr_scheduler_type": "linear",
     "train.report_to": "tensorboard",
+    "train.best_metric": "exact_match",
+    "train.early_stopping_metric": "exact_match",
     "train.max_steps": "7",
     "train.packing": "tree",
     "corpus.split": "repo",
     "log.level": "ERROR",
     "log.format": "json",
 }
+COMPANIONS = {"model.full_finetuning": "[model]\nload_in_4bit = false\n"}
 
 
 def another_value(facts: FieldFacts) -> str:
@@ -72,6 +76,7 @@ def test_a_documented_variable_sets_its_field(tmp_path: Path, name: str) -> None
     facts = next(facts for facts in known_settings().values() if facts.env_name == name)
     value = another_value(facts)
     (tmp_path / ".env").write_text(f"{name}={value}\n", encoding="utf-8")
+    (tmp_path / "fim.toml").write_text(COMPANIONS.get(facts.key, ""), encoding="utf-8")
     for resolved, source in (
         (load_settings(env={name: value}, cwd=tmp_path), f"environment {name}"),
         (load_settings(env={}, cwd=tmp_path), ".env"),

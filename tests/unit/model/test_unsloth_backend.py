@@ -38,6 +38,10 @@ class FakeFastLanguageModel:
         self.calls.append(("get_peft_model", arguments))
         return "adapted"
 
+    def for_training(self, model: object) -> object:
+        self.calls.append(("for_training", {"model": model}))
+        return model
+
     def for_inference(self, model: object) -> object:
         self.calls.append(("for_inference", {"model": model}))
         return model
@@ -83,6 +87,7 @@ def test_exact_arguments_of_loading(
                 "max_seq_length": 2048,
                 "dtype": torch.bfloat16,
                 "load_in_4bit": True,
+                "full_finetuning": False,
                 "token": "secret",
                 "revision": "abc",
                 "use_exact_model_name": True,
@@ -97,14 +102,11 @@ def test_exact_arguments_of_loading(
     assert loaded.is_quantised
 
 
-@pytest.mark.parametrize(("checkpointing", "passed"), [(True, "unsloth"), (False, False)])
+@pytest.mark.parametrize("is_on", [True, False])
 def test_exact_arguments_of_lora(
-    fast: FakeFastLanguageModel,
-    monkeypatch: pytest.MonkeyPatch,
-    checkpointing: bool,
-    passed: object,
+    fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch, *, is_on: bool
 ) -> None:
-    made = make_loader(monkeypatch, gradient_checkpointing=checkpointing)
+    made = make_loader(monkeypatch, gradient_checkpointing=is_on, use_rslora=is_on, use_dora=is_on)
     trained = made.for_training(made.load())
     assert trained.model == "adapted"
     assert fast.calls[1] == (
@@ -115,12 +117,35 @@ def test_exact_arguments_of_lora(
             "lora_alpha": 16,
             "lora_dropout": 0.0,
             "bias": "none",
-            "use_rslora": False,
-            "use_gradient_checkpointing": passed,
+            "use_rslora": is_on,
+            "use_dora": is_on,
+            "use_gradient_checkpointing": "unsloth" if is_on else False,
             "random_state": 11,
             "max_seq_length": 2048,
         },
     )
+
+
+def test_full_fine_tuning_is_passed_on_and_gets_no_adapter(
+    fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_loader(monkeypatch)
+    made._model = ModelSettings(backend="unsloth", full_finetuning=True, load_in_4bit=False)
+    trained = made.for_training(made.load())
+    assert fast.calls[0][1]["full_finetuning"] is True
+    assert [name for name, _ in fast.calls] == ["from_pretrained"]
+    assert trained.is_full
+
+
+def test_a_model_generates_during_training_and_goes_back(fast: FakeFastLanguageModel) -> None:
+    from fim.training.generating import ready_to_generate
+
+    model = torch.nn.Linear(1, 1)
+    model.config = SimpleNamespace(_attn_implementation="sdpa")  # type: ignore[assignment]
+    loaded = LoadedModel(model, "t", "unsloth", "bfloat16", "cpu", "m")  # type: ignore[arg-type]
+    with ready_to_generate(loaded, attention="sdpa"):
+        assert fast.calls == [("for_inference", {"model": model})]
+    assert fast.calls[-1] == ("for_training", {"model": model})
 
 
 def test_adapter_is_put_in_fast_generation(
