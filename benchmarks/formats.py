@@ -71,6 +71,10 @@ def resolve(name: str, size: Size) -> ResolvedSettings:
         overrides={
             "data.format": format_name,
             "data.anchor_lines": int(anchor or 0),
+            "data.align_cuts": False,
+            "data.prompt_loss_share": 0.0,
+            "infer.token_healing": False,
+            "infer.stop": "none",
             "data.max_examples": size.steps * size.batch,
             "eval.num_holes": size.held_out,
             "train.max_steps": size.steps,

@@ -85,7 +85,7 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
     limit = settings.eval.max_new_tokens
     if not is_limit_given(resolved):
         limit = _token_limit([len(view.encode(item.example.middle)) for item in suite.items])
-    stop = _stop_rule(request, encoder.resolved.format.name, suite)
+    stop = _stop_rule(request, encoder.resolved.format.name, suite, infer.stop)
     first = encoder.prompt(suite.items[0].example).ids
     facts = {
         "format_record": encoder.resolved.record().as_json(),
@@ -149,7 +149,7 @@ def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite
     if not is_limit_given(resolved):
         sizes = [len(item.example.middle) // CHARS_PER_TOKEN for item in suite.items]
         limit = _token_limit(sizes)
-    stop = _stop_rule(request, "", suite)
+    stop = _stop_rule(request, "", suite, resolved.settings.infer.stop)
     server = Endpoint(
         url=request.endpoint or "",
         dialect=dialect_named(request.dialect),
@@ -161,15 +161,18 @@ def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite
     return Asked(server, stop, limit, {"stop": stop.name, "max_new_tokens": limit})
 
 
-def _stop_rule(request: EvaluationRequest, format_name: str, suite: Suite) -> StopRule:
-    from fim.inference import FIRST_TEXT_LINE, NONE, stop_at, stop_rule
+def _stop_rule(
+    request: EvaluationRequest, format_name: str, suite: Suite, served: str
+) -> StopRule:
+    """Return the rule that was asked for, or else the one that fits: as served, where that ends."""
+    from fim.inference import FIRST_TEXT_LINE, stop_at, stop_rule
 
     if request.stop != AUTO:
         return stop_rule(request.stop)
     if suite.is_left_to_right and suite.is_executed:
         return stop_at(*FUNCTION_ENDS)
     is_without_end = format_name == LEFT_TO_RIGHT_FORMAT or suite.is_left_to_right
-    return FIRST_TEXT_LINE if is_without_end else NONE
+    return FIRST_TEXT_LINE if is_without_end else stop_rule(served)
 
 
 def _token_limit(sizes: Sequence[int]) -> int:

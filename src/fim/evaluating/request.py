@@ -83,6 +83,7 @@ def identity_of(
         "dialect": request.dialect if request.endpoint else None,
         "format": request.format_name or ("adapter's" if request.adapter else settings.data.format),
         "stop": request.stop,
+        "served_stop": settings.infer.stop,
         "draws": request.draws,
         "temperature": request.temperature,
         "token_healing": settings.infer.token_healing,
