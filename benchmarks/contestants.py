@@ -85,7 +85,7 @@ def held_out_nll(workload: Workload, loaded: Any | None = None) -> float | None:
     """Return the loss per token of held-out middles and end tokens; None without such holes."""
     if not workload.held_out:
         return None
-    from fim.training.held_out import HeldOutLoss
+    from fim.training.held_out import EVAL_LOSS, HeldOutLoss
     from fim.training.loss import supervised_forward
     from fim.training.precision import autocast_for
     from fim.training.rows import RightPadder
@@ -98,10 +98,9 @@ def held_out_nll(workload: Workload, loaded: Any | None = None) -> float | None:
         collator=RightPadder(0),
         autocast=autocast_for(loaded),
         has_own_loss=True,
-        note=lambda *_: None,
     )
     with supervised_forward(loaded.model):
-        return measurement.measure(0)
+        return measurement()[EVAL_LOSS]
 
 
 def ours(packing: str) -> Callable[[Workload, Path], Measured]:

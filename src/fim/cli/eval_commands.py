@@ -92,7 +92,11 @@ FormatOption = Annotated[
 ]
 StopOption = Annotated[
     str,
-    typer.Option("--stop", metavar="RULE", help="Stop rule; auto takes infer.stop, and one line left to right."),
+    typer.Option(
+        "--stop",
+        metavar="RULE",
+        help="Stop rule; auto takes infer.stop, and one line left to right.",
+    ),
 ]
 NameOption = Annotated[
     str | None, typer.Option("--name", metavar="TEXT", help="What reports call the contestant.")

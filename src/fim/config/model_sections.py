@@ -105,12 +105,12 @@ class InferSettings(Section):
     repetition_penalty: float = setting(
         1.0, "Divisor of the scores of tokens already seen; 1 is off.", gt=0, le=10
     )
-    stop: Literal[
-        "none", "first_line", "first_text_line", "rest_of_line", "blank_line", "dedent"
-    ] = setting(
-        "none",
-        "Rule that ends a completion besides the end token; rest_of_line ends it with the cursor's "
-        "line where text stands before the cursor.",
+    stop: Literal["none", "first_line", "first_text_line", "blank_line", "dedent", "block"] = (
+        setting(
+            "none",
+            "Rule that ends a completion besides the end token; block: with the line where other "
+            "text stands at the cursor, elsewhere before a line left of the cursor's.",
+        )
     )
     stream: bool = setting(default=False, description="Write the completion while it is generated.")
     batch_size: int = setting(16, "Completions generated together.", unit="holes", ge=1, le=4096)

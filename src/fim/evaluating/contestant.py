@@ -161,9 +161,7 @@ def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite
     return Asked(server, stop, limit, {"stop": stop.name, "max_new_tokens": limit})
 
 
-def _stop_rule(
-    request: EvaluationRequest, format_name: str, suite: Suite, served: str
-) -> StopRule:
+def _stop_rule(request: EvaluationRequest, format_name: str, suite: Suite, served: str) -> StopRule:
     """Return the rule that was asked for, or else the one that fits: as served, where that ends."""
     from fim.inference import FIRST_TEXT_LINE, stop_at, stop_rule
 

@@ -24,11 +24,11 @@ from fim.inference.sampling import GenerationOptions, GenerationOverrides
 from fim.inference.score import GoldScore, score_batch
 from fim.inference.stops import (
     BLANK_LINE,
+    BLOCK,
     DEDENT,
     FIRST_LINE,
     FIRST_TEXT_LINE,
     NONE,
-    REST_OF_LINE,
     STOP_RULES,
     StopRule,
     StopScan,
@@ -39,6 +39,7 @@ from fim.inference.text_stream import CompletionText, TextAssembler
 
 __all__ = [
     "BLANK_LINE",
+    "BLOCK",
     "CLEAN_UPS",
     "CUT_AT_FENCE",
     "DEDENT",
@@ -47,7 +48,6 @@ __all__ = [
     "FIRST_TEXT_LINE",
     "NONE",
     "REMOVE_FENCE",
-    "REST_OF_LINE",
     "STOP_RULES",
     "CleanUp",
     "CodeCompleter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fim.inference.completion_stream import completion_of
 from fim.inference.generate import LENGTH, GeneratedIds, GenerationWatcher
@@ -12,25 +13,36 @@ from fim.inference.text_stream import CompletionText
 from fim.types import Completion, EncodedExample, Progress
 
 
+@dataclass(frozen=True, slots=True)
+class GoldIds:
+    """What follows an asked prompt in the row of a true answer.
+
+    Args:
+        ids: The rest of the row.
+        num_before: How many of them still belong to the row's own prompt.
+    """
+
+    ids: tuple[int, ...]
+    num_before: int
+
+
 class BatchWatcher(GenerationWatcher):
     """Follows the texts of a batch while it is generated.
 
     Args:
         texts: The growing text of each prompt's answer.
-        gold: Ids of true answers by index, to be scored on the way.
+        gold: True answers by index, to be scored on the way.
         progress: Is advanced by the answers done.
-        healed: The prompts, whose removed ids stand before the gold in the model's pass.
     """
 
     def __init__(
         self,
         texts: Sequence[CompletionText],
-        gold: Mapping[int, Sequence[int]],
+        gold: Mapping[int, GoldIds],
         progress: Progress | None,
-        healed: Sequence[HealedPrompt],
     ) -> None:
-        super().__init__({index: (*healed[index].removed, *ids) for index, ids in gold.items()})
-        self._healed = healed
+        super().__init__({index: each.ids for index, each in gold.items()})
+        self._gold = gold
         self.losses: dict[int, list[float]] = {}
         self._texts = texts
         self._progress = progress
@@ -44,7 +56,7 @@ class BatchWatcher(GenerationWatcher):
 
     def scored(self, index: int, losses: list[float]) -> None:
         """Keep the losses of a true answer."""
-        self.losses[index] = losses[len(self._healed[index].removed) :]
+        self.losses[index] = losses[self._gold[index].num_before :]
 
     def done(self, index: int) -> None:
         """Note the time at which one text was complete."""
@@ -64,11 +76,12 @@ class BatchWatcher(GenerationWatcher):
 
 
 def scorable_gold(
-    rows: Mapping[int, EncodedExample], prompts: Sequence[tuple[int, ...]]
-) -> dict[int, tuple[int, ...]]:
-    """Return the true answers of the rows whose prompt is the one that is asked anyway."""
-    return {
-        index: row.input_ids[row.prompt_length :]
-        for index, row in rows.items()
-        if row.input_ids[: row.prompt_length] == prompts[index]
-    }
+    rows: Mapping[int, EncodedExample], asked: Sequence[HealedPrompt]
+) -> dict[int, GoldIds]:
+    """Return the true answers of the rows that begin with the prompt that is asked anyway."""
+    found = {}
+    for index, row in rows.items():
+        size = len(asked[index].ids)
+        if size <= row.prompt_length and row.input_ids[:size] == asked[index].ids:
+            found[index] = GoldIds(row.input_ids[size:], row.prompt_length - size)
+    return found

@@ -105,8 +105,8 @@ CLEAN_UPS = {clean.name: clean for clean in (REMOVE_FENCE, CUT_AT_FENCE, DROP_OV
 def ended_by(rule: StopRule) -> CleanUp:
     """Return the clean-up that ends a finished answer where a stop rule would have ended it."""
 
-    def cut(text: str, prefix: str, _suffix: str) -> str:
-        return text[: rule.scan(text, prefix=prefix, final=True).cut]
+    def cut(text: str, prefix: str, suffix: str) -> str:
+        return text[: rule.scan(text, prefix=prefix, suffix=suffix, final=True).cut]
 
     return CleanUp(rule.name, cut)
 

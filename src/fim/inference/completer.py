@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 
-from fim.data import align_cut, can_align, ends_at_cursor
 from fim.inference.batch import BatchWatcher, scorable_gold
 from fim.inference.completion_stream import CompletionStream
 from fim.inference.generate import TokenStream, generate_batch
+from fim.inference.gold import gold_row
 from fim.inference.healing import HealedPrompt, TokenHealer
 from fim.inference.sampling import GenerationOptions, GenerationOverrides
 from fim.inference.score import GoldScore, gold_score, score_batch
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from fim.config import InferSettings
     from fim.inference.fused import FusedModel
     from fim.inference.protocols import PromptEncoder
-
-
-NUM_ANSWER_SEGMENTS = 2
 
 
 class CodeCompleter:
@@ -220,19 +217,9 @@ class CodeCompleter:
         return [scores.get(index) for index in range(len(examples))]
 
     def _rows(self, examples: Sequence[FimExample]) -> dict[int, EncodedExample]:
-        encoded = [self._row(example) for example in examples]
+        is_healed = self.settings.token_healing
+        encoded = [gold_row(self.encoder, example, is_healed=is_healed) for example in examples]
         return {index: row for index, row in enumerate(encoded) if isinstance(row, EncodedExample)}
-
-    def _row(self, example: FimExample) -> EncodedExample | str:
-        """Return the row of a true middle, spelled as a healed prompt would be continued."""
-        row = self.encoder.try_encode(example)
-        tokenizer = self.encoder.tokenizer
-        if isinstance(row, str) or not self.settings.token_healing or not can_align(tokenizer):
-            return row
-        if not ends_at_cursor(row.segments[:-NUM_ANSWER_SEGMENTS]):
-            return row
-        aligned = align_cut(example, tokenizer)
-        return row if aligned is example else self.encoder.try_encode(aligned)
 
     def _score_rows(
         self,
@@ -268,7 +255,7 @@ class CodeCompleter:
             self._new_text(stop or self._stop, example, prompt)
             for example, prompt in zip(examples, healed, strict=True)
         ]
-        watcher = BatchWatcher(texts, scorable_gold(rows, prompts), progress, healed)
+        watcher = BatchWatcher(texts, scorable_gold(rows, healed), progress)
         answers = generate_batch(
             self.model,
             [prompt.ids for prompt in healed],
@@ -285,4 +272,10 @@ class CodeCompleter:
         self, rule: StopRule, example: FimExample, healed: HealedPrompt
     ) -> CompletionText:
         assembler = TextAssembler(self.encoder.tokenizer, self._control_ids)
-        return CompletionText(assembler, rule=rule, prefix=example.prefix, respelled=healed.text)
+        return CompletionText(
+            assembler,
+            rule=rule,
+            prefix=example.prefix,
+            suffix=example.suffix,
+            respelled=healed.text,
+        )

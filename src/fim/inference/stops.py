@@ -25,9 +25,9 @@ class StopKind(StrEnum):
     NONE = "none"
     FIRST_LINE = "first_line"
     FIRST_TEXT_LINE = "first_text_line"
-    REST_OF_LINE = "rest_of_line"
     BLANK_LINE = "blank_line"
     DEDENT = "dedent"
+    BLOCK = "block"
     TEXT = "text"
 
 
@@ -52,15 +52,18 @@ class StopRule:
     kind: StopKind
     texts: tuple[str, ...] = ()
 
-    def scan(self, text: str, *, prefix: str = "", final: bool = False) -> StopScan:
+    def scan(
+        self, text: str, *, prefix: str = "", suffix: str = "", final: bool = False
+    ) -> StopScan:
         """Look for the end of a completion.
 
         Args:
             text: Everything generated so far.
             prefix: The text before the cursor.
+            suffix: The text after it.
             final: Whether no more text will come, so that nothing needs to be held back.
         """
-        cut = _find_cut(self, text, prefix)
+        cut = _find_cut(self, text, prefix, suffix)
         safe_chars = len(text) if final else _safe_chars(self, text)
         if cut is None or (self.kind is StopKind.TEXT and safe_chars < cut):
             return StopScan(None, safe_chars)
@@ -70,14 +73,13 @@ class StopRule:
 NONE = StopRule("none", StopKind.NONE)
 FIRST_LINE = StopRule("first_line", StopKind.FIRST_LINE)
 FIRST_TEXT_LINE = StopRule("first_text_line", StopKind.FIRST_TEXT_LINE)
-REST_OF_LINE = StopRule("rest_of_line", StopKind.REST_OF_LINE)
-"""Ends with the cursor's line where text stands before the cursor on it; elsewhere never."""
 BLANK_LINE = StopRule("blank_line", StopKind.BLANK_LINE)
 DEDENT = StopRule("dedent", StopKind.DEDENT)
+BLOCK = StopRule("block", StopKind.BLOCK)
+"""Ends with the cursor's line where other text stands on it, elsewhere like ``DEDENT``."""
 
 STOP_RULES = {
-    rule.name: rule
-    for rule in (NONE, FIRST_LINE, FIRST_TEXT_LINE, REST_OF_LINE, BLANK_LINE, DEDENT)
+    rule.name: rule for rule in (NONE, FIRST_LINE, FIRST_TEXT_LINE, BLANK_LINE, DEDENT, BLOCK)
 }
 
 
@@ -109,18 +111,18 @@ def stop_rule(name: str) -> StopRule:
     return STOP_RULES[name]
 
 
-def _find_cut(rule: StopRule, text: str, prefix: str) -> int | None:
+def _find_cut(rule: StopRule, text: str, prefix: str, suffix: str) -> int | None:
     if rule.kind is StopKind.FIRST_LINE:
         return _start(_FIRST_NEWLINE.search(text))
     if rule.kind is StopKind.FIRST_TEXT_LINE:
-        return _start(_NEWLINE_AFTER_TEXT.search(text), group=1)
-    if rule.kind is StopKind.REST_OF_LINE:
-        is_inside_line = bool(_cursor_line(prefix).strip())
-        return _start(_NEWLINE_AFTER_TEXT.search(text), group=1) if is_inside_line else None
+        return _text_line_cut(text)
     if rule.kind is StopKind.BLANK_LINE:
         return _start(_BLANK_LINE_AFTER_TEXT.search(text), group=1)
     if rule.kind is StopKind.DEDENT:
         return _dedent_cut(text, prefix)
+    if rule.kind is StopKind.BLOCK:
+        line = _cursor_line(prefix) + suffix[: (suffix + "\n").index("\n")]
+        return _text_line_cut(text) if line.strip() else _dedent_cut(text, prefix)
     if rule.kind is StopKind.TEXT:
         places = [place for stop in rule.texts if (place := text.find(stop)) >= 0]
         return min(places, default=None)
@@ -129,6 +131,10 @@ def _find_cut(rule: StopRule, text: str, prefix: str) -> int | None:
 
 def _start(match: re.Match[str] | None, group: int = 0) -> int | None:
     return None if match is None else match.start(group)
+
+
+def _text_line_cut(text: str) -> int | None:
+    return _start(_NEWLINE_AFTER_TEXT.search(text), group=1)
 
 
 def _cursor_line(prefix: str) -> str:
@@ -157,12 +163,12 @@ def _indent_columns(line: str) -> int:
 
 
 def _safe_chars(rule: StopRule, text: str) -> int:
-    if rule.kind in {StopKind.FIRST_LINE, StopKind.FIRST_TEXT_LINE, StopKind.REST_OF_LINE}:
+    if rule.kind in {StopKind.FIRST_LINE, StopKind.FIRST_TEXT_LINE}:
         return len(text.rstrip("\r"))
     if rule.kind is StopKind.BLANK_LINE:
         match = _OPEN_BLANK_LINE.search(text)
         return len(text.rstrip("\r")) if match is None else match.start()
-    if rule.kind is StopKind.DEDENT:
+    if rule.kind in {StopKind.DEDENT, StopKind.BLOCK}:
         return len(text.rstrip())
     if rule.kind is StopKind.TEXT:
         return len(text) - max(_overlap(text, stop) for stop in rule.texts)

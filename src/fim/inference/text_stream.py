@@ -70,6 +70,7 @@ class CompletionText:
         assembler: Turns ids into text.
         rule: Where the completion ends besides its stop tokens.
         prefix: The text before the cursor, which some rules look at.
+        suffix: The text after it, likewise.
         respelled: What the ids spell before the completion begins; it is left out.
     """
 
@@ -79,11 +80,13 @@ class CompletionText:
         *,
         rule: StopRule = NONE,
         prefix: str = "",
+        suffix: str = "",
         respelled: str = "",
     ) -> None:
         self._assembler = assembler
         self._rule = rule
         self._prefix = prefix
+        self._suffix = suffix
         self._num_respelled = len(respelled)
         self._raw = ""
         self._num_released = 0
@@ -120,7 +123,7 @@ class CompletionText:
         if not piece and not final:
             return ""
         self._raw += piece
-        scan = self._rule.scan(self._raw, prefix=self._prefix, final=final)
+        scan = self._rule.scan(self._raw, prefix=self._prefix, suffix=self._suffix, final=final)
         self._cut = scan.cut
         released = self._raw[self._num_released : scan.safe_chars]
         self._num_released = max(self._num_released, scan.safe_chars)

@@ -20,26 +20,31 @@ LEFT_TO_RIGHT = "left-to-right"
 CHAT = "chatml"
 BASE_PREFIX = "base, "
 TUNED = "tuned"
+NUM_CHAT_HOLES = 80
 DESCRIPTIONS = {
     EMPTY.name: "inserts nothing",
     PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
-    f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix, cut after the first line with text",
-    f"{BASE_PREFIX}{CHAT}": "is asked by chat, its Markdown fence removed",
-    TUNED: "is asked as it was trained; inside a line its answer ends with the line",
+    f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix; ended by the same rule as tuned",
+    f"{BASE_PREFIX}{CHAT}": f"is asked by chat, its Markdown fence removed; {NUM_CHAT_HOLES} holes",
+    TUNED: "is asked as it was trained; its answer ends with the cursor's line or block",
 }
 
 
 def score_base(
     base: LoadedModel, prepared: Prepared, *, progress: Progress | None
 ) -> tuple[EvaluationResult, ...]:
-    """Score the trivial floors and the untrained model in each form it can be asked in."""
-    from fim.inference import FIRST_TEXT_LINE, REMOVE_FENCE, CodeCompleter
+    """Score the trivial floors and the untrained model in each form it can be asked in.
+
+    By chat the model is asked a few holes only: it is slow, and no match for left to right.
+    """
+    from fim.inference import REMOVE_FENCE, CodeCompleter, stop_rule
 
     settings, holes = prepared.settings, prepared.examples.held_out
     floors = [evaluate(Contestant(floor.name, floor), holes) for floor in (EMPTY, PREVIOUS_LINE)]
     view = TokenizerView(base.tokenizer)
+    rule = stop_rule(settings.infer.stop)
     forms = []
-    for name, stop, clean in ((LEFT_TO_RIGHT, FIRST_TEXT_LINE, None), (CHAT, None, REMOVE_FENCE)):
+    for name, number in ((LEFT_TO_RIGHT, len(holes)), (CHAT, NUM_CHAT_HOLES)):
         encoder = make_encoder(settings, view, resolved_format=resolve_format(name, view))
         completer = CodeCompleter(
             model=base.model,
@@ -47,9 +52,13 @@ def score_base(
             settings=_infer(settings),
             control_ids=view.control_ids,
         )
-        contestant = Contestant(f"base, {name}", completer, completer, clean=clean)
-        forms.append(replace(contestant, stop=stop) if stop is not None else contestant)
-    return (*floors, *(evaluate(form, holes, progress) for form in forms))
+        contestant = Contestant(f"{BASE_PREFIX}{name}", completer, completer)
+        if name == CHAT:
+            contestant = replace(contestant, clean=REMOVE_FENCE)
+        else:
+            contestant = replace(contestant, stop=rule)
+        forms.append(evaluate(contestant, holes[:number], progress))
+    return (*floors, *forms)
 
 
 def score_tuned(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fim.types import FimExample
 
 NOTES = (
-    "The base is asked left to right (without the suffix, its answer cut after the first line with "
-    "text) and by chat (its Markdown fence removed); every metric compares against the better one.",
+    "The base is asked left to right, without the suffix; of five rules to end its answers the one "
+    "used for both was the best for it, too. A few holes are asked by chat for comparison.",
     "All are asked with healed prompts: the word at the cursor is spelled again, so that no token "
     "is split there. Without that the base would look much worse than it is.",
     "The likelihood is that of the middle's own tokens, from the start of the token at the cursor; "

@@ -95,7 +95,7 @@ def _examples(
 
 
 def _reserved_minutes(clock: StageClock) -> float:
-    scoring = clock.seconds["base scored"] / 2 * TUNED_SCORING_MARGIN
+    scoring = clock.seconds["base scored"] * TUNED_SCORING_MARGIN
     return (clock.total + scoring + REPORT_SECONDS) / 60
 
 

@@ -127,7 +127,11 @@ def make_outcome(
     """Compare the tuned model with the base in its best form, metric by metric."""
     by_name = {result.name: result for result in results}
     tuned = by_name[TUNED]
-    forms = [result for result in results if kind_of(result.name) == "base"]
+    forms = [
+        result
+        for result in results
+        if kind_of(result.name) == "base" and len(result.samples) == len(tuned.samples)
+    ]
     gains = {
         name: _gain(name, forms, tuned, prepared.settings)
         for name in REPORTED_METRICS

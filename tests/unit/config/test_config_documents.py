@@ -31,7 +31,7 @@ OTHER_CHOICES = {
     "model.attn_implementation": "eager",
     "lora.bias": "all",
     "lora.target_modules": "q_proj,v_proj",
-    "infer.stop": "dedent",
+    "infer.stop": "block",
     "train.optim": "sgd",
     "train.lr_scheduler_type": "linear",
     "train.report_to": "tensorboard",

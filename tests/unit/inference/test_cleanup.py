@@ -17,7 +17,7 @@ from fim.inference.cleanup import (
     ended_by,
     remove_markdown_fence,
 )
-from fim.inference.stops import REST_OF_LINE
+from fim.inference.stops import BLOCK
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,10 @@ def test_clean_ups_share_one_signature_and_chain() -> None:
 
 
 def test_a_stop_rule_ends_a_finished_answer_too() -> None:
-    clean = ended_by(REST_OF_LINE)
-    assert clean.name == "rest_of_line"
+    clean = ended_by(BLOCK)
+    assert clean.name == "block"
     assert clean.apply("1\ny = 2", "x = ", "") == "1"
+    assert clean.apply("a,\nb", "\n", ")\n") == "a,"
     assert clean.apply("x = 1\ny = 2", "\n", "") == "x = 1\ny = 2"
     assert clean.apply("", "x = ", "") == ""
 

@@ -12,11 +12,11 @@ from fim.config import InferSettings
 from fim.errors import InvalidSettingError
 from fim.inference.stops import (
     BLANK_LINE,
+    BLOCK,
     DEDENT,
     FIRST_LINE,
     FIRST_TEXT_LINE,
     NONE,
-    REST_OF_LINE,
     STOP_RULES,
     StopRule,
     stop_at,
@@ -85,16 +85,21 @@ def test_dedent_cuts_left_of_the_first_line(prefix: str, text: str, expected: st
 
 
 @pytest.mark.parametrize(
-    ("prefix", "text", "expected"),
+    ("prefix", "suffix", "text", "expected"),
     [
-        ("x = ", "1\ny", "1"),
-        ("x = (", "\n    1,\n)", "\n    1,"),
-        ("def f():\n    ", "x\n    y\n", "x\n    y\n"),
-        ("", "x\ny", "x\ny"),
+        ("x = ", "", "1\ny", "1"),
+        ("x = (", "\n", "\n    1,\n)", "\n    1,"),
+        ("{\n    ", ": 1,\n}", "a: 1,\n    b", "a: 1,"),
+        ("def f():\n    ", "\n", "x\n    y\nz", "x\n    y"),
+        ("def f():\n    ", "  \r\n", "x\n    y\n", "x\n    y\n"),
+        ("", "", "x\ny", "x\ny"),
     ],
 )
-def test_the_rest_of_a_line_is_one_line(prefix: str, text: str, expected: str) -> None:
-    assert _whole(REST_OF_LINE, text, prefix) == expected
+def test_a_block_is_the_line_or_what_is_not_left_of_it(
+    prefix: str, suffix: str, text: str, expected: str
+) -> None:
+    cut = BLOCK.scan(text, prefix=prefix, suffix=suffix, final=True)
+    assert text[: cut.safe_chars] == expected
 
 
 @given(rule=st.sampled_from(RULES), text=CODE, prefix=st.sampled_from(["", "  a", "\n    ", "b\n"]))
