@@ -70,6 +70,8 @@ def make_completer() -> CodeCompleter:
 
     given = {
         "infer.max_new_tokens": MAX_NEW_TOKENS,
+        "infer.token_healing": False,
+        "infer.stop": "none",
         "infer.batch_size": load_settings(preset="cpu").settings.eval.batch_size,
     }
     resolved = load_settings(preset="cpu", overrides=given)
