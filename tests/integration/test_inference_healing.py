@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import example as always_tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -118,6 +119,7 @@ def test_a_healed_prompt_loses_whole_tokens_of_the_prefix(
 
 
 @settings(max_examples=8, deadline=None)
+@always_tried(cuts=[0, 0, 1], anchored=False)
 @given(cuts=st.lists(CUTS, min_size=3, max_size=3), anchored=st.booleans())
 def test_one_by_one_streamed_and_batched_are_the_same(
     smollm2_view: TokenizerView,

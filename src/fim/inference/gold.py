@@ -44,12 +44,12 @@ def _with_earlier_cursor(
     """Move text from the end of a row's prompt into its answer, and leave the rest of the prompt.
 
     So the row begins with the very ids that a completion is asked with. None where the text is not
-    the end of the prompt in whole tokens.
+    the end of the prompt in whole tokens, or is all of it.
     """
     moved = aligned.middle[: len(aligned.middle) - len(row.example.middle)]
     *prompt, tail, middle, end = row.segments
     num_moved = _tokens_spelling(moved, tail.ids, tokenizer)
-    if num_moved is None:
+    if num_moved is None or num_moved == row.prompt_length:
         return None
     text = tail.text[: len(tail.text) - len(moved)]
     shorter = EncodedSegment(tail.kind, text, tail.ids[:-num_moved], tail.trained)
