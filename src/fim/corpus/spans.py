@@ -34,7 +34,8 @@ SYNTAX_WEIGHTS: Mapping[str, int] = {
 _POSITIONS_PER_KIND = 6
 _KINDS_PER_HOLE = 3
 _PROSE_SHARE = 0.15
-_INDENTED_CURSOR_SHARE = 0.75
+_INDENTED_CURSOR_SHARE = 0.6
+_OWN_LINE_END_SHARE = 0.75
 _AT_LINE_END_SHARE = 0.5
 _MID_WORD_SHARE = 0.35
 _MAX_LINES = 5
@@ -253,7 +254,7 @@ class SpanSampler:
         last = min(first + self._below(_MAX_LINES), len(self._lines) - 1)
         while last > first and self._lines.is_blank(last):
             last -= 1
-        return Span(self._cursor(first), self._lines.end(last), "lines")
+        return self._lines_span(first, last, "lines")
 
     def _to_blank_line(self, position: int) -> Span | None:
         first = self._lines.number(position)
@@ -264,7 +265,7 @@ class SpanSampler:
             first += 1
         if first == last:
             return None
-        return Span(self._cursor(first), self._lines.end(last), "to_blank_line")
+        return self._lines_span(first, last, "to_blank_line")
 
     def _characters(self, position: int) -> Span | None:
         length = 1 + int(self._draw() ** 2 * self._limit)
@@ -286,9 +287,18 @@ class SpanSampler:
             position -= 1
         return position
 
-    def _cursor(self, line: int) -> int:
-        indented = self._draw() < _INDENTED_CURSOR_SHARE
-        return self._lines.code_start(line) if indented else self._lines.start(line)
+    def _lines_span(self, first: int, last: int, kind: str) -> Span:
+        """Return lines from their code or from their start, then often with their line end.
+
+        With it the text after the hole begins with the next line, so that the answer is a line of
+        its own; without it the cursor stands on an empty line.
+        """
+        end = self._lines.end(last)
+        if self._draw() < _INDENTED_CURSOR_SHARE:
+            return Span(self._lines.code_start(first), end, kind)
+        if last + 1 < len(self._lines) and self._draw() < _OWN_LINE_END_SHARE:
+            end = self._lines.start(last + 1)
+        return Span(self._lines.start(first), end, kind)
 
     def _whole_newline(self, position: int) -> int:
         splits = (

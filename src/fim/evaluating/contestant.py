@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.adapters import settings_for_adapter, trained_model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fim.evaluation.suites import Suite, SuiteItem
     from fim.formats import ResolvedFormat
     from fim.inference import CodeCompleter, GoldScore, StopRule
-    from fim.types import Completion, FimExample
+    from fim.types import Completion
 
 LEFT_TO_RIGHT_FORMAT = "left-to-right"
 CHARS_PER_TOKEN = 3
@@ -114,23 +114,14 @@ def ask(
         answers, scores = completer.complete_and_score(
             examples, stop=asked.stop, max_new_tokens=asked.max_new_tokens
         )
-        return [[_finished(a, asked, e)] for a, e in zip(answers, examples, strict=True)], scores
+        return [[answer] for answer in answers], scores
     repeated = [example for example in examples for _ in range(request.draws)]
     answers = completer.complete_batch(
         repeated, stop=asked.stop, max_new_tokens=asked.max_new_tokens
     )
-    ended = [_finished(a, asked, e) for a, e in zip(answers, repeated, strict=True)]
-    groups = [ended[start : start + request.draws] for start in range(0, len(ended), request.draws)]
+    starts = range(0, len(answers), request.draws)
+    groups = [list(answers[start : start + request.draws]) for start in starts]
     return groups, [None] * len(examples)
-
-
-def _finished(answer: Completion, asked: Asked, example: FimExample) -> Completion:
-    """Give a cut line its line end back where the hole is a line of its own; needs no gold."""
-    is_line = asked.stop.name == "first_text_line" and answer.stop_reason == asked.stop.name
-    ends_line = example.suffix[:1] not in {"\n", "\r"} and bool(example.suffix)
-    if is_line and ends_line and example.prefix[-1:] == "\n":
-        return replace(answer, text=answer.text + "\n")
-    return answer
 
 
 def _wanted_format(

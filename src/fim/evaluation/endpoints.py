@@ -164,7 +164,7 @@ def dialect_named(name: str) -> Dialect:
 
 
 def _cut(answer: Completion, rule: StopRule, hole: FimExample) -> Completion:
-    scan = rule.scan(answer.text, prefix=hole.prefix, final=True)
+    scan = rule.scan(answer.text, prefix=hole.prefix, suffix=hole.suffix, final=True)
     if scan.cut is None:
         return answer
     return Completion(answer.text[: scan.cut], answer.token_ids, rule.name, answer.milliseconds)

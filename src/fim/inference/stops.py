@@ -2,6 +2,9 @@
 
 A rule looks at the text so far and says where to cut it, if anywhere, and how much of it no later
 text can cut any more. ``NONE`` is the default everywhere: text is only removed when asked.
+
+Rules that end with a line cut before its line end. Where the cursor stands at a line's start before
+other text, the completion is a line of its own, and they cut after the line end.
 """
 
 from __future__ import annotations
@@ -64,6 +67,8 @@ class StopRule:
             final: Whether no more text will come, so that nothing needs to be held back.
         """
         cut = _find_cut(self, text, prefix, suffix)
+        if cut is not None and self.kind is not StopKind.TEXT and is_own_line(prefix, suffix):
+            cut = _after_line_end(text, cut)
         safe_chars = len(text) if final else _safe_chars(self, text)
         if cut is None or (self.kind is StopKind.TEXT and safe_chars < cut):
             return StopScan(None, safe_chars)
@@ -111,6 +116,14 @@ def stop_rule(name: str) -> StopRule:
     return STOP_RULES[name]
 
 
+def is_own_line(prefix: str, suffix: str) -> bool:
+    """Tell whether the cursor stands at a line's start before other text of that line.
+
+    What is inserted there needs a line end of its own, or it runs into the text after it.
+    """
+    return prefix[-1:] in {"", "\n"} and suffix[:1] not in {"", "\n", "\r"}
+
+
 def _find_cut(rule: StopRule, text: str, prefix: str, suffix: str) -> int | None:
     if rule.kind is StopKind.FIRST_LINE:
         return _start(_FIRST_NEWLINE.search(text))
@@ -122,7 +135,8 @@ def _find_cut(rule: StopRule, text: str, prefix: str, suffix: str) -> int | None
         return _dedent_cut(text, prefix)
     if rule.kind is StopKind.BLOCK:
         line = _cursor_line(prefix) + suffix[: (suffix + "\n").index("\n")]
-        return _text_line_cut(text) if line.strip() else _dedent_cut(text, prefix)
+        is_inside_line = bool(line.strip()) and not is_own_line(prefix, suffix)
+        return _text_line_cut(text) if is_inside_line else _dedent_cut(text, prefix)
     if rule.kind is StopKind.TEXT:
         places = [place for stop in rule.texts if (place := text.find(stop)) >= 0]
         return min(places, default=None)
@@ -131,6 +145,11 @@ def _find_cut(rule: StopRule, text: str, prefix: str, suffix: str) -> int | None
 
 def _start(match: re.Match[str] | None, group: int = 0) -> int | None:
     return None if match is None else match.start(group)
+
+
+def _after_line_end(text: str, cut: int) -> int:
+    match = _FIRST_NEWLINE.match(text, cut)
+    return cut if match is None else match.end()
 
 
 def _text_line_cut(text: str) -> int | None:

@@ -157,3 +157,21 @@ def test_a_hole_leaves_code_to_see() -> None:
     longer = "".join(f"value_{n} = compute(first_{n}, second_{n})\n" for n in range(40))
     for span in holes(longer, seed="s", max_holes=4):
         assert len(longer) - (span.end - span.start) >= MIN_VISIBLE_CHARS
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_whole_lines_stand_on_an_empty_line_or_bring_their_line_end(ending: str) -> None:
+    text = MODULE.replace("\n", ending)
+    found = [span for seed in range(60) for span in holes(text, seed=str(seed))]
+    forms: Counter[str] = Counter()
+    for span in found:
+        if span.kind not in {"lines", "to_blank_line"}:
+            continue
+        has_line_end = text[: span.end].endswith(ending)
+        starts_line = text[span.start - 1] == "\n"
+        forms[f"{'start' if starts_line else 'code'} {'closed' if has_line_end else 'open'}"] += 1
+        assert has_line_end or text[span.end :].startswith(ending)
+        assert starts_line or not text[span.start].isspace()
+    assert forms["start closed"] > forms["start open"] > 0
+    assert forms["code open"] > forms["start closed"]
+    assert set(forms) <= {"start closed", "start open", "code open"}

@@ -87,7 +87,8 @@ def test_a_stop_rule_ends_a_finished_answer_too() -> None:
     clean = ended_by(BLOCK)
     assert clean.name == "block"
     assert clean.apply("1\ny = 2", "x = ", "") == "1"
-    assert clean.apply("a,\nb", "\n", ")\n") == "a,"
+    assert clean.apply("a,\nb", "(", ")\n") == "a,"
+    assert clean.apply("  a,\n  b\nc", "(\n", ")\n") == "  a,\n  b\n"
     assert clean.apply("x = 1\ny = 2", "\n", "") == "x = 1\ny = 2"
     assert clean.apply("", "x = ", "") == ""
 

@@ -19,6 +19,7 @@ from fim.inference.stops import (
     NONE,
     STOP_RULES,
     StopRule,
+    is_own_line,
     stop_at,
     stop_rule,
 )
@@ -27,20 +28,20 @@ RULES = (*STOP_RULES.values(), stop_at("```"), stop_at("abab", "ba"), stop_at("\
 CODE = st.text(alphabet=" \t\r\nab`", max_size=24)
 
 
-def _whole(rule: StopRule, text: str, prefix: str = "") -> str:
-    scan = rule.scan(text, prefix=prefix, final=True)
+def _whole(rule: StopRule, text: str, prefix: str = "", suffix: str = "") -> str:
+    scan = rule.scan(text, prefix=prefix, suffix=suffix, final=True)
     return text[: scan.safe_chars]
 
 
-def _in_pieces(rule: StopRule, text: str, prefix: str) -> str:
+def _in_pieces(rule: StopRule, text: str, prefix: str, suffix: str) -> str:
     released = 0
     for end in range(1, len(text) + 1):
-        scan = rule.scan(text[:end], prefix=prefix)
+        scan = rule.scan(text[:end], prefix=prefix, suffix=suffix)
         assert scan.safe_chars >= released
         released = scan.safe_chars
         if scan.cut is not None:
             return text[: scan.cut]
-    return _whole(rule, text, prefix)
+    return _whole(rule, text, prefix, suffix)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,7 @@ def test_dedent_cuts_left_of_the_first_line(prefix: str, text: str, expected: st
         ("def f():\n    ", "\n", "x\n    y\nz", "x\n    y"),
         ("def f():\n    ", "  \r\n", "x\n    y\n", "x\n    y\n"),
         ("", "", "x\ny", "x\ny"),
+        ("a\n", "    c\n", "    b\n    d\ne\n", "    b\n    d\n"),
     ],
 )
 def test_a_block_is_the_line_or_what_is_not_left_of_it(
@@ -102,9 +104,47 @@ def test_a_block_is_the_line_or_what_is_not_left_of_it(
     assert text[: cut.safe_chars] == expected
 
 
-@given(rule=st.sampled_from(RULES), text=CODE, prefix=st.sampled_from(["", "  a", "\n    ", "b\n"]))
-def test_pieces_give_what_the_whole_gives(rule: StopRule, text: str, prefix: str) -> None:
-    assert _in_pieces(rule, text, prefix) == _whole(rule, text, prefix)
+@pytest.mark.parametrize(
+    ("rule", "text", "expected"),
+    [
+        (FIRST_LINE, "    b\nc", "    b\n"),
+        (FIRST_TEXT_LINE, "\n    b\r\nc", "\n    b\r\n"),
+        (BLANK_LINE, "b\nc \n\nd", "b\nc \n"),
+        (DEDENT, "  b\n\nc", "  b\n"),
+        (stop_at("c"), "b\nc", "b\n"),
+        (NONE, "b\nc", "b\nc"),
+    ],
+)
+def test_a_line_of_its_own_keeps_its_line_end(rule: StopRule, text: str, expected: str) -> None:
+    cut = rule.scan(text, prefix="a\n", suffix="    x\n", final=True)
+    assert text[: cut.safe_chars] == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    [
+        ("", "x", True),
+        ("a\n", "  x", True),
+        ("a\n", "\nx", False),
+        ("a\n", "\r\nx", False),
+        ("a\n", "", False),
+        ("a\n  ", "x", False),
+    ],
+)
+def test_a_line_of_its_own(prefix: str, suffix: str, expected: bool) -> None:
+    assert is_own_line(prefix, suffix) is expected
+
+
+@given(
+    rule=st.sampled_from(RULES),
+    text=CODE,
+    prefix=st.sampled_from(["", "  a", "\n    ", "b\n"]),
+    suffix=st.sampled_from(["", "\n", "  c\n"]),
+)
+def test_pieces_give_what_the_whole_gives(
+    rule: StopRule, text: str, prefix: str, suffix: str
+) -> None:
+    assert _in_pieces(rule, text, prefix, suffix) == _whole(rule, text, prefix, suffix)
 
 
 def test_a_rule_is_a_value() -> None:
