@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 LINES = (
@@ -12,6 +11,7 @@ LINES = (
     "def last(xs):\n    return xs[-1]\n",
     "def none():\n    return None\n",
 )
+SHORT = {"FIM_TRAIN_MAX_STEPS": "2", "FIM_TRAIN_PER_DEVICE_TRAIN_BATCH_SIZE": "4"}
 
 
 def write_tiny_model(folder: Path, tokenizer: object) -> Path:
@@ -19,7 +19,6 @@ def write_tiny_model(folder: Path, tokenizer: object) -> Path:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=49152,
         hidden_size=32,
@@ -29,7 +28,10 @@ def write_tiny_model(folder: Path, tokenizer: object) -> Path:
         num_key_value_heads=1,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
     return folder
 
@@ -51,7 +53,7 @@ def write_rows(path: Path, num_rows: int = 40) -> Path:
     return path
 
 
-def environment(model: Path, rows: Path, **more: str) -> Mapping[str, str]:
+def environment(model: Path, rows: Path, **more: str) -> dict[str, str]:
     """Return the variables of a short run."""
     return {
         "FIM_PRESET": "cpu",

@@ -13,7 +13,17 @@ import typer
 from typer.testing import CliRunner
 
 from fim.cli import data_commands, formats_commands
-from fim.formats import format_names
+from fim.config import load_settings
+from fim.data import (
+    ExampleEncoder,
+    Mixture,
+    align_holes,
+    cut_aligner,
+    encode_mixture,
+    load_examples,
+    mix_examples,
+)
+from fim.formats import format_names, resolve_format
 from fim.logger import close_logging
 
 if TYPE_CHECKING:
@@ -63,6 +73,28 @@ def test_a_row_with_a_real_tokenizer(
     assert qwen3_view.decode([each for each in labels if each != -100]) == ROW["middle"] + end
     assert labels[len(prompt) :] == ids[len(prompt) :]
     assert found["round_trip"] is True
+
+
+def test_a_row_is_shown_as_it_is_trained(
+    tmp_path: Path, qwen3_tokenizer_folder: Path, qwen3_view: TokenizerView
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{**ROW, "middle": "urn sum(xs)"}, {**ROW, "prefix": "def mean(xs):\n"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ("--format-name", "psm", "--anchor-lines", "4", "--model")
+    command = ("data", "inspect", str(path), *options, str(qwen3_tokenizer_folder))
+    given = answer(*command)
+    assert (given["moved_chars"], given["moved_rows"]) == (0, {"moved": 0, "of": 2})
+    found = answer(*command, "--set", "data.align_cuts=true")
+    assert (found["moved_chars"], found["moved_rows"]) == (4, {"moved": 1, "of": 2})
+    settings = load_settings(overrides={"data.align_cuts": True}, env={}, cwd=tmp_path).settings
+    loaded = load_examples(path, settings=settings.data)
+    resolved = resolve_format("psm", qwen3_view, anchor_lines=4)
+    align = cut_aligner(resolved.format, qwen3_view)
+    trained = align_holes(mix_examples(loaded.examples[:1], Mixture()), align)
+    encoder = ExampleEncoder(resolved, qwen3_view, max_seq_length=2048, middle_reserve_tokens=64)
+    (row,) = encode_mixture(trained, encoder, is_extended=False).rows
+    assert (found["input_ids"], found["labels"]) == (list(row.input_ids), list(row.labels))
 
 
 def test_what_a_real_tokenizer_speaks(qwen3_tokenizer_folder: Path) -> None:

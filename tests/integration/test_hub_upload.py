@@ -16,7 +16,7 @@ from fim.errors import HubUploadError
 from fim.exporting import planned_upload, push_adapter
 from fim.pipeline import run_training
 from fim.runs import RunFolder, RunState
-from tiny_llama import tiny_settings, write_holes, write_tiny_llama
+from pipeline_toys import SHORT, environment, write_rows, write_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -26,11 +26,11 @@ def trained(
     tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object
 ) -> tuple[dict[str, str], RunFolder]:
     folder = tmp_path_factory.mktemp("hub")
-    model = write_tiny_llama(folder / "tiny", smollm2_tokenizer)
-    environment = tiny_settings(model, write_holes(folder / "holes.jsonl"))
-    outcome = run_training(load_settings(env=environment, cwd=folder), out=folder / "mine")
+    model = write_tiny_model(folder / "tiny", smollm2_tokenizer)
+    variables = environment(model, write_rows(folder / "rows.jsonl"), **SHORT)
+    outcome = run_training(load_settings(env=variables, cwd=folder), out=folder / "mine")
     assert outcome.upload is None
-    return environment, outcome.run
+    return variables, outcome.run
 
 
 @pytest.fixture
@@ -144,8 +144,8 @@ def test_training_pushes_where_asked_and_a_failed_push_keeps_the_run(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    environment, _ = trained
-    wanted = {**environment, "FIM_HF_PUSH": "true", "FIM_HF_REPO": "auto"}
+    variables, _ = trained
+    wanted = {**variables, "FIM_HF_PUSH": "true", "FIM_HF_REPO": "auto"}
     good = load_settings(env={**wanted, "FIM_HF_TOKEN": TOKEN}, cwd=tmp_path)
     outcome = run_training(good, out=tmp_path / "good")
     assert outcome.as_json()["hub"]["repo"] == "someone/auto"  # type: ignore[index]
@@ -166,7 +166,7 @@ def test_by_command_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    environment, run = trained
+    variables, run = trained
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["export", "hub", str(run.path), "--dry-run", "--json"])
@@ -179,7 +179,7 @@ def test_by_command_line(
     with pytest.raises(SystemExit):
         main(["export", "hub", str(run.path), "--repo", "shown", "--public"])
     assert capsys.readouterr().out.strip().endswith("/someone/shown/commit/abc")
-    for name, value in {**environment, "FIM_HF_PUSH": "1", "FIM_HF_REPO": "shown"}.items():
+    for name, value in {**variables, "FIM_HF_PUSH": "1", "FIM_HF_REPO": "shown"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--out", "again", "--json"])

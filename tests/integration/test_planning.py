@@ -18,7 +18,7 @@ from fim.errors import ModelNotFoundError
 from fim.model import ModelLoader
 from fim.pipeline import run_training
 from fim.planning import plan_training
-from tiny_llama import tiny_settings, write_holes, write_tiny_llama
+from pipeline_toys import SHORT, environment, write_rows, write_tiny_model
 
 KEYS = {
     "examples",
@@ -34,12 +34,12 @@ TOLERANCE = 0.25
 
 
 @pytest.fixture(scope="module")
-def environment(
+def variables(
     tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object
 ) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("planning")
-    model = write_tiny_llama(folder / "tiny", smollm2_tokenizer)
-    return tiny_settings(model, write_holes(folder / "holes.jsonl"))
+    model = write_tiny_model(folder / "tiny", smollm2_tokenizer)
+    return environment(model, write_rows(folder / "rows.jsonl"), **SHORT)
 
 
 @pytest.fixture
@@ -55,12 +55,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_isolated")
 def test_a_dry_run_by_command_line_touches_nothing(
-    environment: dict[str, str],
+    variables: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in environment.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--dry-run", "--json"])
@@ -82,9 +82,9 @@ def test_a_dry_run_by_command_line_touches_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_plan_is_what_training_does(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_plan_is_what_training_does(variables: dict[str, str], tmp_path: Path) -> None:
     more = {"FIM_TRAIN_MAX_STEPS": "-1", "FIM_TRAIN_GRADIENT_ACCUMULATION_STEPS": "2"}
-    resolved = load_settings(env=environment | more, cwd=tmp_path)
+    resolved = load_settings(env=variables | more, cwd=tmp_path)
     plan = plan_training(resolved)
     outcome = run_training(resolved, out=tmp_path / "run")
     assert plan.examples == len(outcome.prepared.train_set.rows)
@@ -96,15 +96,15 @@ def test_the_plan_is_what_training_does(environment: dict[str, str], tmp_path: P
     assert known.steps == plan.steps
 
 
-def test_a_packed_run_is_planned_as_packed(environment: dict[str, str], tmp_path: Path) -> None:
-    resolved = load_settings(env=environment | {"FIM_TRAIN_PACKING": "bfd"}, cwd=tmp_path)
+def test_a_packed_run_is_planned_as_packed(variables: dict[str, str], tmp_path: Path) -> None:
+    resolved = load_settings(env=variables | {"FIM_TRAIN_PACKING": "bfd"}, cwd=tmp_path)
     plan = plan_training(resolved)
     assert plan.packing["packing"] == "bfd"
     assert plan.memory is not None
 
 
 def test_a_model_for_a_gpu_is_planned_without_one(
-    environment: dict[str, str], tmp_path: Path, qwen3_tokenizer_folder: Path
+    variables: dict[str, str], tmp_path: Path, qwen3_tokenizer_folder: Path
 ) -> None:
     folder = tmp_path / "Qwen3-8B"
     folder.mkdir()
@@ -116,7 +116,7 @@ def test_a_model_for_a_gpu_is_planned_without_one(
     wanted = {
         "FIM_MODEL_NAME": str(folder),
         "FIM_PRESET": "24gb",
-        "FIM_DATA_PATH": environment["FIM_DATA_PATH"],
+        "FIM_DATA_PATH": variables["FIM_DATA_PATH"],
         "FIM_MODEL_BACKEND": "transformers",
     }
     plan = plan_training(load_settings(env=wanted, cwd=tmp_path))

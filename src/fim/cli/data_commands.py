@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fim.config import Settings
-    from fim.data import DataStats, ExampleEncoder, Inspection, LanguageHistogram
+    from fim.data import DataStats, ExampleEncoder, Inspection, LanguageHistogram, TokenizerView
+    from fim.types import FimExample
 
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="A built set, a parquet file or a JSONL.")
@@ -93,8 +94,15 @@ def inspect_row(
     html: HtmlOption = None,
     rows: RowsOption = HISTOGRAM_ROWS,
 ) -> None:
-    """Show a row as the model sees it, what was cut from it, and how long the set's rows are."""
-    from fim.data import inspect_example, inspection_page, load_row
+    """Show a row as it is trained, what was cut from it, and how long the set's rows are."""
+    from fim.cli.tokenizing import load_view
+    from fim.data import (
+        cut_aligner,
+        inspect_example,
+        inspection_page,
+        language_histograms,
+        load_row,
+    )
     from fim.runs.writing import write_text
 
     overrides = {
@@ -104,9 +112,14 @@ def inspect_row(
     }
     settings = session.resolve(overrides).settings
     example = load_row(data, index, settings=settings.data, split=split)
-    encoder = _encoder(settings)
-    inspection = inspect_example(example, encoder)
-    histograms = _histograms(data, settings, encoder, split=split, num_rows=rows)
+    view = load_view(settings)
+    encoder = _encoder(settings, view)
+    align = cut_aligner(encoder.resolved.format, view, is_wanted=settings.data.align_cuts)
+    inspection = inspect_example(example, encoder, align=align)
+    counted = _first_rows(data, settings, split=split, num_rows=rows)
+    aligned = tuple(map(align, counted))
+    num_moved = sum(one is not other for one, other in zip(counted, aligned, strict=True))
+    histograms = language_histograms(aligned, encoder)
     trains_on = "middle" if settings.data.enable_response_masking else "all"
     if html is not None:
         title = f"{data} {split} row {index}"
@@ -114,13 +127,20 @@ def inspect_row(
         write_text(html, page)
     if session.output.is_json:
         languages = [each.as_json() for each in histograms]
-        more = {"trains_on": trains_on, "languages": languages}
+        moved = {"moved": num_moved, "of": len(counted)}
+        more = {"trains_on": trains_on, "moved_rows": moved, "languages": languages}
         session.output.write_json(
             inspection.as_json() | more | ({} if html is None else {"html": str(html)})
         )
         return
     _show_inspection(session, inspection, trains_on)
     _show_histograms(session, histograms)
+    if settings.data.align_cuts:
+        place = f"{inspection.moved_chars} characters earlier than given"
+        session.output.say(
+            f"data.align_cuts: this hole begins {place if inspection.moved_chars else 'as given'}; "
+            f"{num_moved} of the first {len(counted)} rows are moved"
+        )
     if html is not None:
         session.output.say(f"page: {html}")
 
@@ -150,12 +170,10 @@ def stats(session: Session, data: DataArgument, html: HtmlOption = None) -> None
         session.output.table((name, ""), _stats_rows(each), is_answer=True)
 
 
-def _encoder(settings: Settings) -> ExampleEncoder:
-    from fim.cli.tokenizing import load_view
+def _encoder(settings: Settings, view: TokenizerView) -> ExampleEncoder:
     from fim.data import ExampleEncoder
     from fim.formats import resolve_format
 
-    view = load_view(settings)
     data = settings.data
     return ExampleEncoder(
         resolve_format(
@@ -170,17 +188,17 @@ def _encoder(settings: Settings) -> ExampleEncoder:
     )
 
 
-def _histograms(
-    data: Path, settings: Settings, encoder: ExampleEncoder, *, split: str, num_rows: int
-) -> tuple[LanguageHistogram, ...]:
-    """Count the first rows of a set; context that cannot be used is no reason to refuse here."""
-    from fim.data import language_histograms, load_examples
+def _first_rows(
+    data: Path, settings: Settings, *, split: str, num_rows: int
+) -> tuple[FimExample, ...]:
+    """Load the first rows of a set; context that cannot be used is no reason to refuse here."""
+    from fim.data import load_examples
 
     if not num_rows:
         return ()
     limits = {"max_examples": num_rows, "max_unusable_context_share": 1.0}
-    loaded = load_examples(data, settings=settings.data.model_copy(update=limits), split=split)
-    return language_histograms(loaded.examples, encoder)
+    limited = settings.data.model_copy(update=limits)
+    return tuple(load_examples(data, settings=limited, split=split).examples)
 
 
 def _show_histograms(session: Session, histograms: Sequence[LanguageHistogram]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fim.data.encode import ExampleEncoder
     from fim.types import Cut, FimExample, SegmentKind
 
@@ -25,7 +27,8 @@ class Inspection:
     """A training row taken apart.
 
     ``prompt_ids`` are rendered on their own, without the middle; ``round_trip`` tells whether the
-    middle and its end token decode to exactly the example's text.
+    middle and its end token decode to exactly the example's text; ``moved_chars`` says how many
+    characters earlier than given the hole begins.
     """
 
     format: str
@@ -35,6 +38,7 @@ class Inspection:
     segments: tuple[InspectedSegment, ...]
     cut: Cut
     round_trip: bool
+    moved_chars: int = 0
 
     def as_json(self) -> dict[str, object]:
         """Return the inspection as JSON-ready data."""
@@ -58,15 +62,27 @@ class Inspection:
                 "context_items": self.cut.context_items,
             },
             "round_trip": self.round_trip,
+            "moved_chars": self.moved_chars,
         }
 
 
-def inspect_example(example: FimExample, encoder: ExampleEncoder) -> Inspection:
+def inspect_example(
+    given: FimExample,
+    encoder: ExampleEncoder,
+    *,
+    align: Callable[[FimExample], FimExample] | None = None,
+) -> Inspection:
     """Encode an example as a training row and as a prompt, and show both.
+
+    Args:
+        given: The example as it lies in the set.
+        encoder: Makes rows and prompts.
+        align: Moves the beginning of its hole as training does; None leaves it.
 
     Raises:
         InvalidExampleError: The example does not fit into a row.
     """
+    example = given if align is None else align(given)
     row = encoder.encode(example)
     num_answer_tokens = len(row.input_ids) - row.prompt_length
     prompt = encoder.prompt(example, num_middle_tokens=num_answer_tokens - 1)
@@ -87,4 +103,5 @@ def inspect_example(example: FimExample, encoder: ExampleEncoder) -> Inspection:
         segments=segments,
         cut=row.cut,
         round_trip=encoder.round_trips(row),
+        moved_chars=len(given.prefix) - len(example.prefix),
     )

@@ -103,11 +103,16 @@ def _facts(inspection: Inspection, trains_on: str) -> str:
         "cut from the prefix": f"{cut.prefix_tokens} tokens",
         "cut from the suffix": f"{cut.suffix_tokens} tokens",
         "context items left out": str(cut.context_items),
+        "the hole begins": _beginning(inspection.moved_chars),
         "middle comes back byte for byte": "yes" if inspection.round_trip else "no",
         "training takes the loss on": "the marked tokens" if trains_on == "middle" else "all",
     }
     cells = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows.items())
     return f"<table>{cells}</table>"
+
+
+def _beginning(moved_chars: int) -> str:
+    return f"{moved_chars} characters earlier than given" if moved_chars else "where it was given"
 
 
 def _language(histogram: LanguageHistogram) -> str:

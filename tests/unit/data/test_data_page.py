@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from fakes import ByteTokenizer
@@ -86,3 +87,6 @@ def test_the_page_tells_of_loss_on_all_and_of_what_was_cut() -> None:
     page = inspection_page(inspection, title="t", trains_on="all")
     assert "<th>training takes the loss on</th><td>all</td>" in page
     assert f"<td>{inspection.cut.prefix_tokens} tokens</td>" in page
+    assert "<th>the hole begins</th><td>where it was given</td>" in page
+    moved = inspection_page(replace(inspection, moved_chars=3), title="t", trains_on="all")
+    assert "<td>3 characters earlier than given</td>" in moved
