@@ -47,10 +47,12 @@ def plain(benchmark: Any, model: Path) -> dict[str, Any]:
     return _train(benchmark, model, "transformers", "none")
 
 
-def _train(benchmark: Any, model: Path, backend: str, packing: str) -> dict[str, Any]:
-    contestant = benchmark.Contestant(backend, packing)
+def _train(
+    benchmark: Any, model: Path, backend: str, packing: str, *, has_liger: bool = False
+) -> dict[str, Any]:
+    contestant = benchmark.Contestant(backend, packing, has_liger)
     found = benchmark.in_process(
-        model, contestant, num_tokens=NUM_TOKENS, num_steps=NUM_STEPS, is_tiny=False
+        model, contestant, benchmark.Work(NUM_TOKENS, NUM_STEPS), is_tiny=False
     )
     assert "failed" not in found, found
     return found
@@ -88,3 +90,12 @@ def test_the_doctor_names_the_gpu() -> None:
     )
     rows = {row["name"]: row for row in json.loads(answer.stdout)["rows"]}
     assert torch.cuda.get_device_name(0) in json.dumps(rows)
+
+
+@pytest.mark.skipif(find_spec("liger_kernel") is None, reason="liger-kernel is not installed")
+def test_liger_kernels_give_the_same_loss(
+    benchmark: Any, model: Path, plain: dict[str, Any]
+) -> None:
+    fused = _train(benchmark, model, "transformers", "none", has_liger=True)
+    found = benchmark.agreement([plain, fused])
+    assert found[fused["contestant"]]["agrees"], found

@@ -30,12 +30,16 @@ def test_the_logic_of_the_gpu_benchmark_on_the_cpu(tmp_path: Path) -> None:
     answer = answer_of("gpu_train.py", "--tiny", folder=tmp_path)
     rows = answer["rows"]
     assert isinstance(rows, list)
-    assert [(row["packing"], row["tokens"]) for row in rows] == [
-        ("none", 32),
-        ("bfd", 32),
-        ("none", 64),
-        ("bfd", 64),
+    assert [(row["packing"], row["tokens"], row["holes"]) for row in rows] == [
+        ("none", 32, 0),
+        ("bfd", 32, 0),
+        ("none", 64, 0),
+        ("bfd", 64, 0),
+        ("bfd", 512, 8),
+        ("tree", 512, 8),
     ]
+    assert rows[-1]["token_gain"] > 1.5 > 1.1 > rows[-2]["token_gain"]
+    assert all(row["utilisation"] is None for row in rows)
     assert all(row["tokens_per_second"] > row["supervised_tokens_per_second"] > 0 for row in rows)
     assert answer["agreement"]["transformers, bfd"]["agrees"]  # type: ignore[index]
     assert answer["ratios"]

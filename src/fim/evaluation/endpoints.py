@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fim.errors import InvalidSettingError, OutputError
@@ -165,6 +165,9 @@ def dialect_named(name: str) -> Dialect:
 
 def _cut(answer: Completion, rule: StopRule, hole: FimExample) -> Completion:
     scan = rule.scan(answer.text, prefix=hole.prefix, suffix=hole.suffix, final=True)
+    if scan.cut is None and answer.stop_reason == END:
+        line_end = rule.missing_line_end(answer.text, prefix=hole.prefix, suffix=hole.suffix)
+        return replace(answer, text=answer.text + line_end)
     if scan.cut is None:
         return answer
     return Completion(answer.text[: scan.cut], answer.token_ids, rule.name, answer.milliseconds)

@@ -106,7 +106,10 @@ def ended_by(rule: StopRule) -> CleanUp:
     """Return the clean-up that ends a finished answer where a stop rule would have ended it."""
 
     def cut(text: str, prefix: str, suffix: str) -> str:
-        return text[: rule.scan(text, prefix=prefix, suffix=suffix, final=True).cut]
+        scan = rule.scan(text, prefix=prefix, suffix=suffix, final=True)
+        if scan.cut is not None:
+            return text[: scan.cut]
+        return text + rule.missing_line_end(text, prefix=prefix, suffix=suffix)
 
     return CleanUp(rule.name, cut)
 

@@ -4,7 +4,8 @@ A rule looks at the text so far and says where to cut it, if anywhere, and how m
 text can cut any more. ``NONE`` is the default everywhere: text is only removed when asked.
 
 Rules that end with a line cut before its line end. Where the cursor stands at a line's start before
-other text, the completion is a line of its own, and they cut after the line end.
+other text, the completion is a line of its own: they cut after the line end, and give one to an
+answer that a model ended without.
 """
 
 from __future__ import annotations
@@ -74,6 +75,19 @@ class StopRule:
             return StopScan(None, safe_chars)
         return StopScan(cut, cut)
 
+    def missing_line_end(self, text: str, *, prefix: str = "", suffix: str = "") -> str:
+        """Return what closes the line of a completion that the model ended; empty for nothing.
+
+        Args:
+            text: The completion.
+            prefix: The text before the cursor.
+            suffix: The text after it.
+        """
+        is_open = bool(text) and not text.endswith("\n") and is_own_line(prefix, suffix)
+        if not is_open or self.kind in {StopKind.NONE, StopKind.TEXT}:
+            return ""
+        return "\r\n" if prefix.endswith("\r\n") else "\n"
+
 
 NONE = StopRule("none", StopKind.NONE)
 FIRST_LINE = StopRule("first_line", StopKind.FIRST_LINE)
@@ -135,8 +149,7 @@ def _find_cut(rule: StopRule, text: str, prefix: str, suffix: str) -> int | None
         return _dedent_cut(text, prefix)
     if rule.kind is StopKind.BLOCK:
         line = _cursor_line(prefix) + suffix[: (suffix + "\n").index("\n")]
-        is_inside_line = bool(line.strip()) and not is_own_line(prefix, suffix)
-        return _text_line_cut(text) if is_inside_line else _dedent_cut(text, prefix)
+        return _text_line_cut(text) if line.strip() else _dedent_cut(text, prefix)
     if rule.kind is StopKind.TEXT:
         places = [place for stop in rule.texts if (place := text.find(stop)) >= 0]
         return min(places, default=None)

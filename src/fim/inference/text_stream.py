@@ -107,14 +107,21 @@ class CompletionText:
         return self._grow(self._assembler.push(token_id), final=False)
 
     def finish(self, *, truncated: bool) -> str:
-        """Return the rest of the text.
+        """Return the rest of the text, with the line end that the rule asks for.
 
         Args:
             truncated: Whether generation was cut off by its token limit.
         """
         if self._cut is not None:
             return ""
-        return self._grow(self._assembler.finish(truncated=truncated), final=True)
+        rest = self._grow(self._assembler.finish(truncated=truncated), final=True)
+        if truncated or self._cut is not None:
+            return rest
+        around = {"prefix": self._prefix, "suffix": self._suffix}
+        line_end = self._rule.missing_line_end(self._raw, **around)
+        self._raw += line_end
+        self._num_released = len(self._raw)
+        return rest + line_end
 
     def _grow(self, piece: str, *, final: bool) -> str:
         left_out = min(self._num_respelled, len(piece))

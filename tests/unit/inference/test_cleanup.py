@@ -88,7 +88,8 @@ def test_a_stop_rule_ends_a_finished_answer_too() -> None:
     assert clean.name == "block"
     assert clean.apply("1\ny = 2", "x = ", "") == "1"
     assert clean.apply("a,\nb", "(", ")\n") == "a,"
-    assert clean.apply("  a,\n  b\nc", "(\n", ")\n") == "  a,\n  b\n"
+    assert clean.apply("  a,\n  b\nc", "(\n", ")\n") == "  a,\n"
+    assert clean.apply("  a,", "(\n", ")\n") == "  a,\n"
     assert clean.apply("x = 1\ny = 2", "\n", "") == "x = 1\ny = 2"
     assert clean.apply("", "x = ", "") == ""
 

@@ -94,7 +94,7 @@ def test_dedent_cuts_left_of_the_first_line(prefix: str, text: str, expected: st
         ("def f():\n    ", "\n", "x\n    y\nz", "x\n    y"),
         ("def f():\n    ", "  \r\n", "x\n    y\n", "x\n    y\n"),
         ("", "", "x\ny", "x\ny"),
-        ("a\n", "    c\n", "    b\n    d\ne\n", "    b\n    d\n"),
+        ("a\n", "    c\n", "    b\n    d\ne\n", "    b\n"),
     ],
 )
 def test_a_block_is_the_line_or_what_is_not_left_of_it(
@@ -133,6 +133,26 @@ def test_a_line_of_its_own_keeps_its_line_end(rule: StopRule, text: str, expecte
 )
 def test_a_line_of_its_own(prefix: str, suffix: str, expected: bool) -> None:
     assert is_own_line(prefix, suffix) is expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "prefix", "suffix", "expected"),
+    [
+        (BLOCK, "b", "a\n", "c", "\n"),
+        (DEDENT, "b", "a\r\n", "c", "\r\n"),
+        (FIRST_LINE, "b", "", "c", "\n"),
+        (BLOCK, "b\n", "a\n", "c", ""),
+        (BLOCK, "", "a\n", "c", ""),
+        (BLOCK, "b", "a\n", "\nc", ""),
+        (BLOCK, "b", "a\n  ", "c", ""),
+        (NONE, "b", "a\n", "c", ""),
+        (stop_at("c"), "b", "a\n", "c", ""),
+    ],
+)
+def test_a_line_of_its_own_that_the_model_ended_is_closed(
+    rule: StopRule, text: str, prefix: str, suffix: str, expected: str
+) -> None:
+    assert rule.missing_line_end(text, prefix=prefix, suffix=suffix) == expected
 
 
 @given(

@@ -91,3 +91,15 @@ def test_a_stream_releases_what_the_rule_leaves(text: str, rule: StopRule) -> No
     expected = text[: rule.scan(text, final=True).safe_chars]
     assert "".join(released) == stream.text == expected
     assert stream.stopped_by == (None if expected == text else rule.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "truncated", "expected"),
+    [("b", False, "b\n"), ("b", True, "b"), ("b\nc", False, "b\n"), ("", False, "")],
+)
+def test_a_line_of_its_own_is_closed_at_the_end(text: str, truncated: bool, expected: str) -> None:
+    assembler = TextAssembler(TOKENIZER, CONTROL_IDS)
+    stream = CompletionText(assembler, rule=FIRST_LINE, prefix="a\n", suffix="c\n")
+    pieces = [stream.push(each) for each in TOKENIZER.encode(text)]
+    pieces.append(stream.finish(truncated=truncated))
+    assert "".join(pieces) == stream.text == expected
