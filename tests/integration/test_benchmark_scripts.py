@@ -38,7 +38,8 @@ def test_the_logic_of_the_gpu_benchmark_on_the_cpu(tmp_path: Path) -> None:
         ("bfd", 512, 8),
         ("tree", 512, 8),
     ]
-    assert rows[-1]["token_gain"] > 1.5 > 1.1 > rows[-2]["token_gain"]
+    assert rows[-1]["token_gain"] > 1.5
+    assert rows[-2]["token_gain"] == pytest.approx(1.0)
     assert all(row["utilisation"] is None for row in rows)
     assert all(row["tokens_per_second"] > row["supervised_tokens_per_second"] > 0 for row in rows)
     assert answer["agreement"]["transformers, bfd"]["agrees"]  # type: ignore[index]

@@ -81,9 +81,9 @@ class TrainSettings(Section):
         example="5.0",
     )
     use_liger_kernel: bool = setting(
-        False,
-        "Liger's kernels for norms, rotations and gated products, on CUDA with the transformers "
-        "backend (pip install liger-kernel).",
+        default=False,
+        description="Liger's kernels for norms, rotations and gated products, on CUDA with the "
+        "transformers backend (pip install liger-kernel).",
     )
     optim: Optimizer = setting("adamw_8bit", "Optimizer, by its transformers name.")
     logging_steps: int = setting(1, "Steps between two log lines.", unit="steps", ge=1)
