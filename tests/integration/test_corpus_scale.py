@@ -31,6 +31,36 @@ if __name__ == "__main__":
     build_corpus([root], settings=settings, out=out, cache=cache)
 """
 
+DOOMED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from fim.config import CorpusSettings
+from fim.corpus import build, build_corpus, shards
+if __name__ == "__main__":
+    root, out, cache = map(Path, sys.argv[1:4])
+    moment, number, processes = sys.argv[4], int(sys.argv[5]), int(sys.argv[6])
+    calls = 0
+    def dying(whole):
+        def call(*args, **keywords):
+            global calls
+            answer = whole(*args, **keywords)
+            calls += 1
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+        return call
+    if moment == "in_a_shard":
+        pq.ParquetWriter.write_table = dying(pq.ParquetWriter.write_table)
+    elif moment == "before_the_manifest":
+        build.write_card = dying(build.write_card)
+    elif moment == "at_the_move":
+        Path.replace = dying(Path.replace)
+    shards.SHARD_ROWS = 16
+    settings = CorpusSettings(held_out_fraction=0.2, holes_per_file=4, processes=processes)
+    build_corpus([root], settings=settings, out=out, cache=cache)
+"""
+
 
 def module(seed: int) -> str:
     return "".join(
@@ -142,6 +172,60 @@ def test_a_build_killed_at_any_moment_leaves_the_earlier_set_and_continues(tmp_p
     assert kept[-1] >= 190
     built = build_corpus([root], settings=SETTINGS, out=out, cache=cache)
     assert built.num_known["files"] == 120
+    plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "plain")
+    assert files_of(out) == files_of(plain.out) != before
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["cache", "plain", "set", "small", "tree"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "is_there"),
+    [
+        ("in_a_shard", 3, True),
+        pytest.param("in_a_shard", 1, True, marks=pytest.mark.slow),
+        pytest.param("in_a_shard", 6, True, marks=pytest.mark.slow),
+        pytest.param("before_the_manifest", 1, True, marks=pytest.mark.slow),
+        pytest.param("at_the_move", 1, False, marks=pytest.mark.slow),
+    ],
+)
+def test_a_build_killed_while_it_writes_leaves_no_half_set_and_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int, is_there: bool
+) -> None:
+    monkeypatch.setattr("fim.corpus.shards.SHARD_ROWS", 16)
+    root, out, cache = write_tree(tmp_path / "tree", 40), tmp_path / "set", tmp_path / "cache"
+    build_corpus([write_tree(tmp_path / "small", 8)], settings=SETTINGS, out=out)
+    before = files_of(out)
+    command = [sys.executable, "-c", DOOMED, str(root), str(out), str(cache)]
+    done = subprocess.run([*command, moment, str(number), "1"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert files_of(out) == (before if is_there else {})
+    shards = list(tmp_path.glob(".set.*/new/*/*.parquet"))
+    assert len(shards) >= min(number, 3)
+    built = build_corpus([root], settings=SETTINGS, out=out, cache=cache)
+    assert built.num_known == {"files": 40, "documents": 40}
+    plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "plain")
+    assert files_of(out) == files_of(plain.out) != before
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["cache", "plain", "set", "small", "tree"]
+
+
+@pytest.mark.slow
+def test_two_processes_killed_while_they_write_leave_no_half_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim.corpus.shards.SHARD_ROWS", 16)
+    root, out, cache = write_tree(tmp_path / "tree", 260), tmp_path / "set", tmp_path / "cache"
+    build_corpus([write_tree(tmp_path / "small", 8)], settings=SETTINGS, out=out)
+    before = files_of(out)
+    command = [sys.executable, "-c", DOOMED, str(root), str(out), str(cache), "never", "0", "2"]
+    child = subprocess.Popen(command, start_new_session=True)
+    while child.poll() is None and not list(tmp_path.glob(".set.*/new/train/part-00002.parquet")):
+        time.sleep(0.001)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert files_of(out) == before
+    build_corpus([root], settings=SETTINGS, out=out, cache=cache)
     plain = build_corpus([root], settings=SETTINGS, out=tmp_path / "plain")
     assert files_of(out) == files_of(plain.out) != before
     names = sorted(path.name for path in tmp_path.iterdir())

@@ -85,8 +85,12 @@ def test_every_rule_is_planted() -> None:
 
 
 def test_no_planted_secret_stands_in_any_output_of_any_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    qwen3_tokenizer_folder: Path,
 ) -> None:
+    tokenizer = str(qwen3_tokenizer_folder)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FIM_CACHE_DIR", str(tmp_path / "cache"))
     root = tmp_path / "app"
@@ -108,10 +112,13 @@ def test_no_planted_secret_stands_in_any_output_of_any_command(
         ["data", "check", "set"],
         ["data", "stats", "set", "--html", "page.html"],
         ["data", "stats", "set", "--json"],
+        ["data", "inspect", "set", "--model", tokenizer, "--index", "13", "--html", "row.html"],
+        ["data", "inspect", "set", "--model", tokenizer, "--index", "40", "--json"],
     ):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
         told += [result.stdout, result.stderr]
+    assert all("REDACTED_" in text for text in (told[-4], told[-2]))
     written = "".join(told) + caplog.text
     for path in sorted((tmp_path / "set").rglob("*.parquet")):
         written += json.dumps(pq.read_table(path).to_pylist())

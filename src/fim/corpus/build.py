@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,7 +30,7 @@ from fim.corpus.manifest import (
     write_manifest,
 )
 from fim.corpus.ngrams import all_ngrams
-from fim.corpus.parallel import Job, num_processes, run_job
+from fim.corpus.parallel import CHUNK_ITEMS, Job, Workforce, most_processes, num_processes
 from fim.corpus.reasons import DropReason, Tally, nothing_made
 from fim.corpus.shards import DocumentRows, WriteJob, plan_shards
 from fim.corpus.sides import choose_sides
@@ -121,8 +122,9 @@ def build_corpus(
     limits = {TRAIN: max_train_holes, HELD_OUT: max_held_out_holes}
     with replacing_set(out) as work:
         build = CorpusBuild(settings, selection, work.path, cache=cache, progress=progress)
-        rows = build.rows(roots, limits)
-        manifest = _write(build, work, rows, limits)
+        with closing(build):
+            rows = build.rows(roots, limits)
+            manifest = _write(build, work, rows, limits)
     return BuiltCorpus(out, manifest, dict(build.num_known))
 
 
@@ -190,6 +192,17 @@ class CorpusBuild:
         self._cache = cache_file(cache, settings) if cache is not None else None
         self._progress = progress
         self._spool = Spool(work)
+        self._workforce = Workforce(work, most_processes(settings.processes))
+
+    def close(self) -> None:
+        """Close the files and end the processes."""
+        self._spool.close()
+        self._workforce.close()
+
+    @property
+    def num_processes(self) -> int:
+        """How many processes pay for the documents that gave holes."""
+        return num_processes(self.settings.processes, len(self.placed))
 
     def rows(
         self, roots: Sequence[Path], limits: Mapping[str, int | None]
@@ -199,26 +212,39 @@ class CorpusBuild:
         Raises:
             EmptyDatasetError: No file passed the gates, or none gave a hole.
         """
-        try:
-            stored, signatures = self._read(roots)
-            cut = self._cut(self._place(stored, signatures))
-            self.placed = tuple(item.placed for item in cut)
-            if not cut:
-                raise nothing_made(roots, self.reader.tally)
-            return self._with_context(self._thin(cut, limits))
-        finally:
-            self._spool.close()
+        cut = self._cut(self._place(*self._read(roots)))
+        self.placed = tuple(item.placed for item in cut)
+        if not cut:
+            raise nothing_made(roots, self.reader.tally)
+        return self._with_context(self._thin(cut, limits))
 
-    def run(self, job: Job[Item, Answer], items: Sequence[Item], stage: str) -> Iterator[Answer]:
+    def run(
+        self,
+        job: Job[Item, Answer],
+        items: Sequence[Item],
+        stage: str,
+        *,
+        processes: int | None = None,
+        chunk_items: int = CHUNK_ITEMS,
+    ) -> Iterator[Answer]:
         """Yield an answer for each item, with progress.
+
+        Args:
+            job: The work.
+            items: What to work on.
+            stage: Name of the stage.
+            processes: Most processes; None takes as many as pay for so many files.
+            chunk_items: Items that travel together.
 
         Raises:
             SetupError: A process died.
         """
-        processes = num_processes(self.settings.processes, len(items))
+        if processes is None:
+            processes = num_processes(self.settings.processes, len(items))
         if self._progress is not None:
             self._progress.start(stage, len(items))
-        for number, answer in enumerate(run_job(job, items, processes=processes), start=1):
+        answers = self._workforce.run(job, items, processes=processes, chunk_items=chunk_items)
+        for number, answer in enumerate(answers, start=1):
             yield answer
             if self._progress is not None:
                 self._progress.advance(number)
@@ -308,7 +334,8 @@ class CorpusBuild:
             self.library,
             settings=self.settings,
             spool=self._work,
-            processes=num_processes(self.settings.processes, len(self.placed)),
+            workforce=self._workforce,
+            processes=self.num_processes,
             progress=self._progress,
         )
         return given
@@ -363,5 +390,6 @@ def _write_side(
 ) -> str:
     shards = tuple(plan_shards(split, documents))
     job = WriteJob(work.fresh, work.path)
-    written = build.run(job, shards, f"writing {split}")
+    processes = min(build.num_processes, len(shards))
+    written = build.run(job, shards, f"writing {split}", processes=processes, chunk_items=1)
     return hash_of_rows(row for shard in written for row in shard)

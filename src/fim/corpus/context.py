@@ -115,10 +115,9 @@ def holds_middle(text: str, middle: str) -> bool:
 
     White space does not matter. Middles under 20 characters are vocabulary and give nothing away.
     """
-    answer = " ".join(middle.split())
-    if len(answer) < MIN_TELLING_CHARS:
+    if len(middle.strip()) < MIN_TELLING_CHARS:
         return False
-    if answer in " ".join(text.split()):
+    if " ".join(middle.split()) in " ".join(text.split()):
         return True
     lines = [line.strip() for line in middle.split("\n")]
     lines = [line for line in lines if len(line) >= _MIN_TELLING_LINE_CHARS]

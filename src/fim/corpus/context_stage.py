@@ -12,7 +12,6 @@ from fim.corpus.context import ContextCounts, Hole, choose_context
 from fim.corpus.hashing import stable_hash
 from fim.corpus.history import History
 from fim.corpus.neighbours import Neighbour, Neighbourhood
-from fim.corpus.parallel import run_job
 from fim.corpus.splits import TRAIN
 from fim.corpus.spool import Spool, StoredDocument
 from fim.corpus.study import read_definitions
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from fim.config import CorpusSettings
     from fim.corpus.library import Library, Member, Pool
+    from fim.corpus.parallel import Workforce
     from fim.corpus.shards import DocumentRows
     from fim.corpus.spans import Span
     from fim.types import FimExample, Progress
@@ -126,6 +126,7 @@ def find_context(
     *,
     settings: CorpusSettings,
     spool: Path,
+    workforce: Workforce,
     processes: int,
     progress: Progress | None = None,
 ) -> tuple[Mapping[str, RowContext], ContextCounts]:
@@ -139,6 +140,7 @@ def find_context(
         holes: The holes that became rows, by document id.
         settings: Number of items, budget and shares.
         spool: Folder of the spool.
+        workforce: Does the work.
         processes: Most processes.
         progress: Told of every pool.
 
@@ -151,7 +153,8 @@ def find_context(
     if progress is not None:
         progress.start("finding context", len(pools))
     job = ContextJob(settings, spool)
-    answers = run_job(job, pools, processes=min(processes, len(pools)), chunk_items=1)
+    most = min(processes, len(pools))
+    answers = workforce.run(job, pools, processes=most, chunk_items=1)
     for number, (pool, answer) in enumerate(zip(pools, answers, strict=True), start=1):
         counts.add(answer.counts)
         sources = tuple(member.placed.stored for member in pool.members)
@@ -171,6 +174,7 @@ def rows_with_context(
     *,
     settings: CorpusSettings,
     spool: Path,
+    workforce: Workforce,
     processes: int,
     progress: Progress | None = None,
 ) -> tuple[Mapping[str, tuple[DocumentRows, ...]], ContextCounts]:
@@ -183,7 +187,13 @@ def rows_with_context(
         return {split: tuple(items) for split, items in rows.items()}, ContextCounts()
     holes = {item.stored.document.id: item.spans for items in rows.values() for item in items}
     found, counts = find_context(
-        library, holes, settings=settings, spool=spool, processes=processes, progress=progress
+        library,
+        holes,
+        settings=settings,
+        spool=spool,
+        workforce=workforce,
+        processes=processes,
+        progress=progress,
     )
     return {
         split: tuple(

@@ -22,7 +22,7 @@ from pathlib import Path
 from fim.config import CorpusSettings
 from fim.corpus.cache import cache_file
 from fim.corpus.documents import DocumentReader, Selection
-from fim.corpus.parallel import run_job
+from fim.corpus.parallel import work_here
 from fim.corpus.splits import TRAIN
 from fim.corpus.study import CutJob, Placed, StudyJob
 
@@ -58,7 +58,7 @@ class ReadFiles:
         refs = DocumentReader(self.settings, selection=self.selection).list(self.roots)
         with tempfile.TemporaryDirectory(prefix="fim-datatrove-") as spool:
             job = StudyJob(self.settings, Path(spool), cache_file(self.cache, self.settings))
-            for studied in run_job(job, refs[rank::world_size], processes=1):
+            for studied in work_here(job, refs[rank::world_size]):
                 if studied.stored is not None:
                     yield ReadDocument(Placed(studied.stored, "", TRAIN), spool)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,10 +95,8 @@ def explain_file(
             progress=progress,
             on_drop=dropped.__setitem__,
         )
-        try:
+        with closing(build), suppress(EmptyDatasetError):
             rows = build.rows(roots, {TRAIN: None, HELD_OUT: None})
-        except EmptyDatasetError:
-            rows = {}
     found = [
         explanation
         for key in _candidates(roots, file)

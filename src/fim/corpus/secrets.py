@@ -86,7 +86,7 @@ SECRET_RULES: tuple[SecretRule, ...] = (
     _rule("google_oauth_secret", "GOCSPX-", r"\bGOCSPX-[A-Za-z0-9_-]{24,}"),
     _rule("google_oauth_token", "ya29.", r"\bya29\.[A-Za-z0-9_-]{30,}"),
     _rule("telegram_token", ":AA", r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
-    _rule("twilio_key", "SK AC", r"\b(?:SK|AC)[0-9a-f]{32}\b"),
+    _rule("twilio_key", "SK AC", r"(?:SK|AC)(?<!\w(?:SK|AC))[0-9a-f]{32}\b"),
     _rule("mailgun_key", "key-", r"\bkey-[0-9a-f]{32}\b"),
     _rule("azure_signature", "sig=", r"[?&]sig=(?P<part>[A-Za-z0-9%+/]{40,}(?:%3[dD]|=)?)"),
     _rule("bearer_token", "earer ", r"\b[Bb]earer (?P<value>[A-Za-z0-9_.~+/-]{24,}=*)"),
@@ -110,7 +110,7 @@ SECRET_RULES: tuple[SecretRule, ...] = (
     _rule(
         "password_in_address",
         "://",
-        r"\b(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|rediss|amqps?|mssql|ftp|https?)"
+        r"(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|rediss|amqps?|mssql|ftp|https?)"
         r"(?:\+\w+)?://[^\s:/@\"'<>{}$]+:(?P<value>[^\s/@\"'<>{}$%]{6,})@[\w.-]+",
     ),
     _rule(

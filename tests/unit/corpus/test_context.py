@@ -158,6 +158,7 @@ def test_the_same_question_has_the_same_answer() -> None:
             True,
         ),
         ("short", "short", False),
+        ("f(tmpdir):\n    expected = 1", "dir):\n    expected =", True),
         ("one line here\ntwo line here\n", "one line here\ntwo line here\nthree is new", False),
         (
             "alpha = beta(1)\nother\ngamma = delta(2)\nmore\nepsilon = zeta(3)\nx\neta = theta(4)",
