@@ -32,14 +32,14 @@ format: install
 	$(BIN)/ruff format src tests scripts
 
 test: install
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile
 
 cov: install
-	$(BIN)/pytest -n 2 --cov=fim --cov-report=json:coverage.json --cov-report=term:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile --cov=fim --cov-report=json:coverage.json --cov-report=term:skip-covered
 	$(BIN)/python tests/coverage_gates.py coverage.json
 
 test-all: install
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=thorough
 	$(BIN)/pytest -m "slow or e2e"
 
 bench: install

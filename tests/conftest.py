@@ -1,7 +1,14 @@
-"""Fixtures of the whole suite: no network, fixed seeds, the two real tokenizers."""
+"""Fixtures of the whole suite: no network, fixed seeds, the two real tokenizers.
+
+Property tests draw 20 examples, and 100 with ``--hypothesis-profile=thorough``, as in
+``make test-all``. Two more things keep it fast. Workers of pytest-xdist share the processors, so
+each computes with one thread. And what earlier modules imported is taken out of the sight of the
+garbage collector: the libraries make half a million objects, and every training run collects.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Iterator
@@ -10,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from fim.logger import close_logging
 
@@ -17,6 +25,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +34,15 @@ if TYPE_CHECKING:
     from fim.data import TokenizerView
 
 SEED = 3407
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("thorough", max_examples=100, deadline=None)
+settings.load_profile("quick")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _settled_heap() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +92,24 @@ def smollm2_tokenizer(smollm2_folder: Path) -> PreTrainedTokenizerBase:
     from fim.model.prepared import prepare_tokenizer
 
     return AutoTokenizer.from_pretrained(prepare_tokenizer(smollm2_folder))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(
+    tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: PreTrainedTokenizerBase
+) -> Path:
+    """A tiny random Llama with SmolLM2's tokenizer; nobody writes into its folder."""
+    from pipeline_toys import write_tiny_model
+
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2_tokenizer)
+
+
+@pytest.fixture(scope="session")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy model that learns within steps; nobody writes into its folder."""
+    from training_toys import write_learner
+
+    return write_learner(tmp_path_factory.mktemp("learner"))
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def fake_hub() -> Iterator[HubState]:
     state = HubState()
     server = _Server(state)
     state.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield state

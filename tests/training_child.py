@@ -7,13 +7,16 @@ forks a process for each: the heavy imports are paid once, and each process can 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fim.errors import InterruptedRunError
+from fim.model import LoadedModel
 from fim.runs import RunFolder
 from fim.runs.followed import FollowedRun
 from fim.training import Trainer
@@ -21,6 +24,8 @@ from fim.training.processes import is_main, join_group, of_main
 from packing_toys import document_rows
 from training_toys import (
     FORMAT,
+    Interrupter,
+    ManualClock,
     ProgressRecorder,
     toy_loaded,
     toy_rows,
@@ -64,6 +69,27 @@ def open_run(path: Path) -> RunFolder:
     return RunFolder.open(path) if is_main() else FollowedRun(path)
 
 
+def progress_of(given: argparse.Namespace, rank: int) -> ProgressRecorder | None:
+    """Return what this process is told: the main one tells the parent, one may stop itself."""
+    if rank == given.interrupted_rank:
+        return Interrupter(given.interrupted_step)
+    return SlowProgress(given.delay) if is_main() else None
+
+
+def clock_of(given: argparse.Namespace, rank: int) -> Callable[[], float]:
+    """Return the clock of this process; one of them may be fast."""
+    return ManualClock(tick_seconds=5.0) if rank == given.fast_rank else time.monotonic
+
+
+def digest(loaded: LoadedModel) -> str:
+    """Return a hash of the trained weights that this process holds."""
+    held = hashlib.sha256()
+    for each in loaded.model.parameters():
+        if each.requires_grad:
+            held.update(each.detach().numpy().tobytes())
+    return held.hexdigest()
+
+
 def main(arguments: list[str]) -> int:
     """Train and say on the last line how it ended."""
     parser = argparse.ArgumentParser()
@@ -74,26 +100,33 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--slow-checkpoints", type=float, default=0.0)
     parser.add_argument("--documents", action="store_true")
     parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--interrupted-rank", type=int, default=-1)
+    parser.add_argument("--interrupted-step", type=int, default=3)
+    parser.add_argument("--fast-rank", type=int, default=-1)
     given = parser.parse_args(arguments)
+    rank = int(os.environ.get("RANK", "0"))
     join_group()
     if given.slow_checkpoints:
         slow_down_checkpoints(given.slow_checkpoints)
+    loaded = toy_loaded(given.model)
     trainer = Trainer(
-        loaded=toy_loaded(given.model),
+        loaded=loaded,
         train_rows=document_rows(4, 4, num_tokens=50) if given.documents else toy_rows(),
         eval_rows=toy_rows(4, seed=5),
         settings=toy_settings(**{"max_steps": 40, **given.settings}),
         run=open_run(given.run),
         format_record=FORMAT,
         fingerprints={"config": "c"},
-        progress=SlowProgress(given.delay) if is_main() else None,
+        progress=progress_of(given, rank),
         resume_command="fim train --resume last",
+        clock=clock_of(given, rank),
     )
     try:
-        trainer.train(given.resume)
+        result = trainer.train(given.resume)
     except InterruptedRunError as error:
         sys.stdout.write(f"{error.message}|{error.hint}\n")
         return error.exit_code
+    sys.stdout.write(f"process {rank} {result.steps} {digest(loaded)}\n")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def _write_examples(path: Path, num_examples: int) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _run(*arguments: str) -> dict[str, object]:
+def _run_in_a_process(*arguments: str) -> dict[str, object]:
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "2"}
     result = subprocess.run(
         [sys.executable, str(RECIPE), *arguments],
@@ -75,20 +76,21 @@ def _run(*arguments: str) -> dict[str, object]:
     return summary
 
 
-def test_two_steps_on_a_tiny_model(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_two_steps_on_a_tiny_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, data, out = tmp_path / "model", tmp_path / "holes.jsonl", tmp_path / "out"
     _write_tiny_model(model)
     _write_examples(data, 6)
 
-    summary = _run(
-        f"--data={data}",
-        f"--model={model}",
-        f"--out={out}",
-        "--max-steps=2",
-        "--max-length=128",
-        "--batch-size=2",
-        "--accumulation=1",
-    )
+    arguments = [f"--data={data}", f"--model={model}", f"--out={out}"]
+    arguments += ["--max-steps=2", "--max-length=128", "--batch-size=2", "--accumulation=1"]
+    monkeypatch.setattr(sys, "argv", [str(RECIPE), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(RECIPE), run_name="__main__")
+    assert ended.value.code == 0
+    summary = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
     assert summary["steps"] == 2
     assert summary["tokens"] == 2 * 2 * 128
@@ -119,7 +121,7 @@ def test_one_step_on_the_embedded_model(tmp_path: Path) -> None:
     data, out = tmp_path / "holes.jsonl", tmp_path / "out"
     _write_examples(data, 2)
 
-    summary = _run(
+    summary = _run_in_a_process(
         f"--data={data}",
         f"--model={folder}",
         f"--gguf-file={gguf.name}",

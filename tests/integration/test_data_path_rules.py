@@ -86,9 +86,7 @@ CASES = [
     if view == "qwen3_view" or name not in QWEN_ONLY
 ]
 PATHS = ("", "src/x.py", "<|im_end|>.py", "a`b\n.py")
-QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ONE_ENCODER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def test_every_format_is_under_test() -> None:
 
 
 @given(example=examples())
-@QUICK
+@ONE_ENCODER
 def test_rules_one_and_two(encoders: dict[int, ExampleEncoder], example: FimExample) -> None:
     """Parts are tokenised apart, control tokens come by id only, the middle comes back whole."""
     encoder = encoders[2048]
@@ -169,7 +167,7 @@ def test_rules_one_and_two(encoders: dict[int, ExampleEncoder], example: FimExam
 
 @pytest.mark.parametrize("length", [220, 2048])
 @given(example=examples(), other=CODE)
-@QUICK
+@ONE_ENCODER
 def test_the_prompt_is_a_prefix_of_the_row_and_never_sees_the_middle(
     encoders: dict[int, ExampleEncoder],
     length: int,
@@ -201,7 +199,7 @@ def test_nasty_middles_come_back_byte_for_byte(
 
 
 @given(scale=st.integers(1, 40), middle=CODE, length=st.sampled_from([150, 220, 400]))
-@QUICK
+@ONE_ENCODER
 def test_rule_three_the_budget_never_takes_the_answer(
     case: Case, scale: int, middle: str, length: int
 ) -> None:

@@ -19,7 +19,7 @@ from fim.training.packed import COUNTS_KEY, PACKED_KEY, WEIGHT_KEY, StepCollator
 from fim.training.packing_check import choose_packing, packed_attention, packing_obstacle
 from fim.training.pieces import ATTENTION_NAME
 from packing_toys import document_rows
-from training_toys import ManualClock, toy_loaded, toy_settings, toy_trainer, write_learner
+from training_toys import ManualClock, toy_loaded, toy_settings, toy_trainer
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +31,9 @@ WHOLE_STEP = {
     "max_steps": 1,
     "optim": "sgd",
     "warmup_ratio": 0.0,
+    "learning_rate": 1.0,
+    "max_grad_norm": 1e9,
 }
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("packing-toy"))
 
 
 def adapter(run: Path) -> dict[str, torch.Tensor]:
@@ -52,26 +49,36 @@ def difference(one: Path, other: Path) -> float:
     return max(gaps) / max(float(each.norm()) for each in first.values())
 
 
+def step_once(learner: Path, run: Path, **changes: object) -> Path:
+    """Take one large step over all rows and return the run."""
+    settings = toy_settings(**{**WHOLE_STEP, **changes})
+    toy_trainer(toy_loaded(learner), run, rows=ROWS, settings=settings).train()
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain_steps(learner: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The step without packing: in one batch, and accumulated over ten."""
+    folder = tmp_path_factory.mktemp("plain")
+    small = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 10}
+    return (
+        step_once(learner, folder / "whole", packing="none"),
+        step_once(learner, folder / "accumulated", packing="none", **small),
+    )
+
+
 @pytest.mark.parametrize("packing", ["bfd", "tree"])
 @pytest.mark.parametrize("tokens", [None, 150])
 def test_a_packed_step_changes_the_adapter_as_its_rows_one_by_one(
-    learner: Path, tmp_path: Path, packing: str, tokens: int | None
+    learner: Path,
+    plain_steps: tuple[Path, Path],
+    tmp_path: Path,
+    packing: str,
+    tokens: int | None,
 ) -> None:
-    for name in ("none", packing):
-        settings = toy_settings(
-            **WHOLE_STEP, packing=name, packing_tokens=tokens, learning_rate=1.0, max_grad_norm=1e9
-        )
-        toy_trainer(toy_loaded(learner), tmp_path / name, rows=ROWS, settings=settings).train()
-    accumulated = toy_settings(
-        **{**WHOLE_STEP, "per_device_train_batch_size": 2},
-        packing="none",
-        gradient_accumulation_steps=10,
-        learning_rate=1.0,
-        max_grad_norm=1e9,
-    )
-    toy_trainer(toy_loaded(learner), tmp_path / "acc", rows=ROWS, settings=accumulated).train()
-    assert difference(tmp_path / "none", tmp_path / packing) < 1e-5
-    assert difference(tmp_path / "acc", tmp_path / packing) < 1e-5
+    run = step_once(learner, tmp_path / "run", packing=packing, packing_tokens=tokens)
+    for plain in plain_steps:
+        assert difference(plain, run) < 1e-5
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -116,7 +123,7 @@ def test_nf4_trains_on_trees(learner: Path, tmp_path: Path) -> None:
 
 def test_bfloat16_trains_on_trees(learner: Path, tmp_path: Path) -> None:
     loaded = toy_loaded(learner, dtype="bfloat16")
-    settings = toy_settings(max_steps=10, learning_rate=2e-2)
+    settings = toy_settings(max_steps=5, learning_rate=2e-2)
     toy_trainer(loaded, tmp_path / "run", rows=ROWS, settings=settings).train()
     losses = [row["loss"] for row in RunFolder.open(tmp_path / "run").read_metrics()]
     assert losses[-1] < losses[0]
@@ -125,13 +132,11 @@ def test_bfloat16_trains_on_trees(learner: Path, tmp_path: Path) -> None:
 def test_a_resumed_packed_run_ends_where_an_unbroken_one_does(
     learner: Path, tmp_path: Path
 ) -> None:
-    whole = toy_settings(max_steps=8, save_steps=100)
-    toy_trainer(toy_loaded(learner), tmp_path / "whole", rows=ROWS, settings=whole).train()
-    saved = toy_settings(max_steps=8, save_steps=3)
-    toy_trainer(toy_loaded(learner), tmp_path / "half", rows=ROWS, settings=saved).train()
-    checkpoint = tmp_path / "half" / "checkpoints" / "checkpoint-6"
-    again = toy_trainer(toy_loaded(learner), tmp_path / "half", rows=ROWS, settings=saved)
-    result = again.train(resume=checkpoint)
+    settings = toy_settings(max_steps=8, save_steps=3)
+    for name in ("whole", "half"):
+        trainer = toy_trainer(toy_loaded(learner), tmp_path / name, rows=ROWS, settings=settings)
+        checkpoint = tmp_path / "whole" / "checkpoints" / "checkpoint-6"
+        result = trainer.train(resume=checkpoint if name == "half" else None)
     assert result.steps == 8
     assert difference(tmp_path / "whole", tmp_path / "half") < 1e-6
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fim.cli.app import main
-from fim.config import load_settings
+from fim.config import ResolvedSettings, load_settings
 from fim.errors import (
     AdapterMismatchError,
     EmptyDatasetError,
@@ -22,14 +24,10 @@ from fim.errors import (
     NoFinishedRunError,
     RunFolderError,
 )
-from fim.pipeline import make_completer, run_training
+from fim.pipeline import TrainingOutcome, make_completer, run_training
 from fim.quickstart import next_commands, run_quickstart
-from pipeline_toys import environment, write_rows, write_tiny_model
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2_tokenizer)
+from fim.runs import RunFolder
+from pipeline_toys import environment, write_rows
 
 
 @pytest.fixture
@@ -37,13 +35,26 @@ def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows.jsonl")
 
 
-def test_train_then_complete_with_the_newest_run(
-    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def trained(
+    tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ResolvedSettings, TrainingOutcome]:
+    """A run in ``runs`` of a working folder of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    rows = write_rows(folder / "rows.jsonl")
+    resolved = load_settings(env=environment(tiny_model, rows), cwd=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        outcome = run_training(resolved)
+    return resolved, replace(outcome, run=RunFolder.open(folder / outcome.run.path))
+
+
+def test_a_run_leaves_everything_behind(
+    tiny_model: Path, trained: tuple[ResolvedSettings, TrainingOutcome]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
-    outcome = run_training(resolved)
+    _, outcome = trained
     run = outcome.run
+    assert run.path.parent.name == "runs"
     assert run.status.state == "done"
     for path in (
         run.config,
@@ -65,8 +76,14 @@ def test_train_then_complete_with_the_newest_run(
     assert manifest["examples"]["train"] + manifest["examples"]["held_out"] == 40
     assert json.loads(run.config.read_text())["model"]["name"] == str(tiny_model)
 
-    plain = load_settings(env={"FIM_INFER_MAX_NEW_TOKENS": "8"}, cwd=tmp_path)
-    completer = make_completer(plain)
+
+def test_the_newest_run_completes(
+    trained: tuple[ResolvedSettings, TrainingOutcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved, outcome = trained
+    folder = outcome.run.path.parents[1]
+    monkeypatch.chdir(folder)
+    completer = make_completer(load_settings(env={"FIM_INFER_MAX_NEW_TOKENS": "8"}, cwd=folder))
     assert completer.encoder.resolved.format.name == "psm"  # type: ignore[attr-defined]
     assert completer.encoder.max_seq_length == resolved.settings.model.max_seq_length  # type: ignore[attr-defined]
     answer = completer.complete("def f():\n    ret", "\n", language="Python")
@@ -74,9 +91,10 @@ def test_train_then_complete_with_the_newest_run(
     assert pieces == answer.text
 
 
-def test_training_prompt_is_the_served_prompt(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
-    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
-    outcome = run_training(resolved, out=tmp_path / "run")
+def test_training_prompt_is_the_served_prompt(
+    trained: tuple[ResolvedSettings, TrainingOutcome],
+) -> None:
+    resolved, outcome = trained
     completer = make_completer(resolved, adapter=outcome.run.adapter)
     for row in outcome.prepared.train_set.rows:
         asked = completer.encoder.prompt(row.example).ids
@@ -84,12 +102,10 @@ def test_training_prompt_is_the_served_prompt(tiny_model: Path, rows: Path, tmp_
 
 
 def test_an_adapter_is_refused_on_another_base(
-    tiny_model: Path, rows: Path, tmp_path: Path, smollm2_tokenizer: object
+    trained: tuple[ResolvedSettings, TrainingOutcome], tmp_path: Path, smollm2_tokenizer: object
 ) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
-    run = run_training(resolved, out=tmp_path / "run").run
     other = tmp_path / "other"
     config = LlamaConfig(
         vocab_size=49152,
@@ -101,20 +117,20 @@ def test_an_adapter_is_refused_on_another_base(
     )
     LlamaForCausalLM(config).save_pretrained(other)
     smollm2_tokenizer.save_pretrained(other)  # type: ignore[attr-defined]
-    wrong = load_settings(env=environment(other, rows), cwd=tmp_path)
+    wrong = load_settings(env=environment(other, tmp_path / "rows.jsonl"), cwd=tmp_path)
     with pytest.raises(AdapterMismatchError, match="trained on"):
-        make_completer(wrong, adapter=run.adapter)
+        make_completer(wrong, adapter=trained[1].run.adapter)
 
 
 def test_an_adapter_of_another_format_is_refused(
-    tiny_model: Path, rows: Path, tmp_path: Path
+    trained: tuple[ResolvedSettings, TrainingOutcome], tmp_path: Path
 ) -> None:
-    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
-    run = run_training(resolved, out=tmp_path / "run").run
-    record = json.loads((run.adapter / "fim_format.json").read_text())
-    (run.adapter / "fim_format.json").write_text(json.dumps({**record, "fingerprint": "0" * 32}))
+    resolved, outcome = trained
+    adapter = shutil.copytree(outcome.run.adapter, tmp_path / "adapter")
+    record = json.loads((adapter / "fim_format.json").read_text())
+    (adapter / "fim_format.json").write_text(json.dumps({**record, "fingerprint": "0" * 32}))
     with pytest.raises(AdapterMismatchError, match="renders it as"):
-        make_completer(resolved, adapter=run.adapter)
+        make_completer(resolved, adapter=adapter)
 
 
 def test_no_finished_run(tmp_path: Path) -> None:
@@ -160,13 +176,15 @@ def test_a_run_folder_that_is_a_file(tiny_model: Path, rows: Path, tmp_path: Pat
 
 
 def test_resume_continues_and_refuses_without_a_checkpoint(
-    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[ResolvedSettings, TrainingOutcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    resolved = load_settings(env=environment(tiny_model, rows), cwd=tmp_path)
-    first = run_training(resolved, out=tmp_path / "run")
-    again = run_training(resolved, resume=str(tmp_path / "run"))
-    assert again.run.path == first.run.path
+    resolved, outcome = trained
+    run = shutil.copytree(outcome.run.path, tmp_path / "run")
+    again = run_training(resolved, resume=str(run))
+    assert again.run.path == run
     assert again.result.steps == 4
     with pytest.raises(RunFolderError):
         run_training(resolved, resume="last")

@@ -11,12 +11,7 @@ from fim.cli.app import main
 from fim.config import load_settings
 from fim.errors import ConfigError
 from fim.pipeline import make_completer, run_training
-from pipeline_toys import environment, write_rows, write_tiny_model
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2_tokenizer)
+from pipeline_toys import environment, write_rows
 
 
 def test_the_whole_model_completes_as_it_was_trained(

@@ -12,14 +12,9 @@ from fim.config import load_settings
 from fim.evaluation import Contestant, evaluate
 from fim.evaluation.held_out_holes import MEASURED, sample_holes
 from fim.pipeline import make_completer, run_training
-from pipeline_toys import environment, write_rows, write_tiny_model
+from pipeline_toys import environment, write_rows
 
 GREEDY = {"FIM_EVAL_MAX_NEW_TOKENS": "8", "FIM_INFER_TEMPERATURE": "0.9"}
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, smollm2_tokenizer: object) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny-llama", smollm2_tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,7 @@ from training_toys import (
     toy_rows,
     toy_settings,
     toy_trainer,
-    write_learner,
 )
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("batches-toy"))
 
 
 def figures(run: Path) -> list[tuple[float, float]]:
@@ -38,6 +32,29 @@ def ragged_rows() -> list[object]:
     return [*toy_rows(12, longest=40), *(toy_row(range(2, 60), [7] * 20) for _ in range(4))]
 
 
+WHOLE = {
+    "max_steps": 1,
+    "optim": "sgd",
+    "learning_rate": 1.0,
+    "max_grad_norm": 1e9,
+    "group_by_length": False,
+    "per_device_train_batch_size": 8,
+    "packing": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def whole_steps(learner: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
+    """The step in one padded batch: over the rows of packed steps, and over all."""
+    found = {}
+    for is_packed in (True, False):
+        found[is_packed] = tmp_path_factory.mktemp("whole") / "run"
+        rows = ragged_rows()[:8] if is_packed else ragged_rows()
+        settings = toy_settings(**WHOLE)
+        toy_trainer(toy_loaded(learner), found[is_packed], rows=rows, settings=settings).train()
+    return found
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -50,25 +67,16 @@ def ragged_rows() -> list[object]:
     ids=["1 x 8", "token budget", "row by row", "padding-free", "padding-free within a budget"],
 )
 def test_the_same_rows_give_the_same_step(
-    learner: Path, tmp_path: Path, changes: dict[str, object]
+    learner: Path, whole_steps: dict[bool, Path], tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    whole = {
-        "max_steps": 1,
-        "optim": "sgd",
-        "learning_rate": 1.0,
-        "max_grad_norm": 1e9,
-        "group_by_length": False,
-        "per_device_train_batch_size": 8,
-        "packing": "none",
-    }
+    whole, run = whole_steps["packing" in changes], tmp_path / "run"
     rows = ragged_rows()[:8] if "packing" in changes else ragged_rows()
-    for name, more in (("8 x 1", {}), ("other", changes)):
-        settings = toy_settings(**{**whole, **more})
-        toy_trainer(toy_loaded(learner), tmp_path / name, rows=rows, settings=settings).train()
-    (expected,), (found,) = figures(tmp_path / "8 x 1"), figures(tmp_path / "other")
+    settings = toy_settings(**{**WHOLE, **changes})
+    toy_trainer(toy_loaded(learner), run, rows=rows, settings=settings).train()
+    (expected,), (found,) = figures(whole), figures(run)
     assert found == pytest.approx(expected, rel=1e-4)
-    one = adapter_weights(tmp_path / "8 x 1" / "adapter")
-    other = adapter_weights(tmp_path / "other" / "adapter")
+    one = adapter_weights(whole / "adapter")
+    other = adapter_weights(run / "adapter")
     gap = max(float((one[name] - other[name]).norm()) for name in one)
     assert gap < 1e-4 * max(float(each.norm()) for each in one.values())
 

@@ -18,16 +18,11 @@ from fim.training.loss import (
 )
 from fim.training.rows import RightPadder
 from fim.types import EncodedExample
-from training_toys import toy_loaded, toy_rows, toy_settings, toy_trainer, write_learner
+from training_toys import toy_loaded, toy_rows, toy_settings, toy_trainer
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("loss-toy"))
 
 
 def batch_of(rows: Sequence[EncodedExample]) -> dict[str, torch.Tensor]:

@@ -1,9 +1,13 @@
-"""Two processes under torchrun, over gloo on the CPU, are one process that accumulates twice."""
+"""Two processes under torchrun, over gloo on the CPU, are one process that accumulates twice.
+
+They stop together too: whichever of them is told to, and whoever's clock says so.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +20,11 @@ from fim.runs.writing import read_json
 from packing_toys import document_rows
 from training_toys import (
     adapter_weights,
+    is_same_adapter,
     toy_loaded,
     toy_rows,
     toy_settings,
     toy_trainer,
-    write_learner,
 )
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -40,11 +44,6 @@ WAYS: dict[str, dict[str, object]] = {
     "bfd": {"packing": "bfd", "per_device_train_batch_size": 4},
     "tree": {"packing": "tree", "per_device_train_batch_size": 4, "packing_tokens": 90},
 }
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("processes-toy"))
 
 
 def launch(model: Path, run: Path, *options: str, num: int = 2) -> subprocess.Popen[str]:
@@ -113,3 +112,80 @@ def test_two_processes_are_one_with_twice_the_accumulation(
     assert checkpoints == {"checkpoint-2", "checkpoint-4"}
     kept = {path.name for path in (run.checkpoints / "checkpoint-4").iterdir()}
     assert {"rng_state_0.pth", "rng_state_1.pth", "fim_checkpoint.json"} <= kept
+
+
+LONG = {**SETTINGS, "max_steps": 10, "save_steps": 100, "packing": "none"}
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """Return what a launch that worked wrote."""
+    with process:
+        out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err[-3000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(learner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupts."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    ended(launch(learner, run, "--settings", json.dumps(LONG), "--delay", "0"))
+    return run
+
+
+def stop_by_launcher(learner: Path, run: Path, number: signal.Signals) -> None:
+    """Signal the launcher once the third step is done, as a person or a scheduler does."""
+    options = ("--settings", json.dumps(LONG), "--delay", "0.5")
+    with launch(learner, run, *options) as process:
+        assert process.stdout is not None
+        while (line := process.stdout.readline().strip()) != "3":
+            assert line or process.poll() is None
+        process.send_signal(number)
+        process.communicate(timeout=100)
+    assert process.returncode != 0
+
+
+def stop_one_process(learner: Path, run: Path) -> None:
+    """Let the process that does not write get a signal of its own after the third step."""
+    options = ("--settings", json.dumps(LONG), "--delay", "0", "--interrupted-rank", "1")
+    with launch(learner, run, *options) as process:
+        out, _ = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert out.count("Training was stopped; its state is in") == 2
+    assert (run / "checkpoints" / "checkpoint-3").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("who", ["SIGINT", "SIGTERM", "one process"])
+def test_a_signal_stops_all_processes_at_one_step_and_they_resume(
+    learner: Path, whole: Path, tmp_path: Path, who: str
+) -> None:
+    run = tmp_path / "run"
+    if who == "one process":
+        stop_one_process(learner, run)
+    else:
+        stop_by_launcher(learner, run, signal.Signals[who])
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    assert 3 <= int(checkpoint.name.removeprefix("checkpoint-")) < 10
+    assert RunFolder.open(run).status.state == "interrupted"
+    options = ("--settings", json.dumps(LONG), "--delay", "0", "--resume", "last")
+    ended(launch(learner, run, *options))
+    assert is_same_adapter(whole, run)
+    assert figures(whole) == figures(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fast_rank", [0, 1])
+def test_the_clock_of_any_process_ends_all_of_them(
+    learner: Path, tmp_path: Path, fast_rank: int
+) -> None:
+    settings = {**LONG, "max_steps": 1000, "max_minutes": 2.0, "eval_steps": 500}
+    options = ("--settings", json.dumps(settings), "--delay", "0", "--fast-rank", str(fast_rank))
+    out = ended(launch(learner, tmp_path / "run", *options))
+    told = [line.split()[1:] for line in out.splitlines() if line.startswith("process ")]
+    assert sorted(rank for rank, *_ in told) == ["0", "1"]
+    ((steps, _),) = {(steps, weights) for _, steps, weights in told}
+    assert 1 < int(steps) < 100
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert checkpoint.name == f"checkpoint-{steps}"

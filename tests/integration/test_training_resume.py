@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,8 @@ from fim.errors import (
 from fim.runs import RunFolder, RunState
 from fim.training import find_checkpoint
 from fim.training.checkpoints import CheckpointRecord
-from fim.training.sft import RowTrainer
+from fim.training.order import shuffled_order
+from fim.training.sft import RowSampler, RowTrainer, pass_epochs_on
 from training_toys import (
     FORMAT,
     Interrupter,
@@ -33,18 +32,10 @@ from training_toys import (
     toy_rows,
     toy_settings,
     toy_trainer,
-    write_learner,
 )
 
 if TYPE_CHECKING:
     import torch
-
-TESTS = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("resume-toy"))
 
 
 @pytest.fixture
@@ -59,19 +50,29 @@ def figures(run: Path) -> list[tuple[object, object, object]]:
     return [(row["step"], row["loss"], row["learning_rate"]) for row in rows if "loss" in row]
 
 
+TWO_EPOCHS = {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 1}
+ROWS = toy_rows(18)
+
+
+@pytest.fixture(scope="module")
+def whole(learner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs that nothing interrupts."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    settings = toy_settings(**TWO_EPOCHS)
+    toy_trainer(toy_loaded(learner), run, rows=ROWS, settings=settings).train()
+    return run
+
+
 @pytest.mark.parametrize("stop_at", [3, 5, 7])
 def test_interrupted_and_resumed_equals_uninterrupted(
-    learner: Path, tmp_path: Path, stop_at: int, signals: None
+    learner: Path, whole: Path, tmp_path: Path, stop_at: int, signals: None
 ) -> None:
-    settings = toy_settings(max_steps=-1, num_train_epochs=2, gradient_accumulation_steps=1)
-    rows = toy_rows(18)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    toy_trainer(toy_loaded(learner), whole, rows=rows, settings=settings).train()
-
+    settings = toy_settings(**TWO_EPOCHS)
+    parts = tmp_path / "parts"
     first = toy_trainer(
         toy_loaded(learner),
         parts,
-        rows=rows,
+        rows=ROWS,
         settings=settings,
         progress=Interrupter(stop_at),
         resume_command="fim train --resume last",
@@ -84,7 +85,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert RunFolder.open(parts).status.state is RunState.INTERRUPTED
     assert not (parts / "adapter").exists()
 
-    second = toy_trainer(toy_loaded(learner), parts, rows=rows, settings=settings)
+    second = toy_trainer(toy_loaded(learner), parts, rows=ROWS, settings=settings)
     result = second.train("last")
     assert result.steps == 10
     assert is_same_adapter(whole, parts)
@@ -93,7 +94,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
 def test_a_second_process_goes_on_from_a_killed_one(learner: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    settings = toy_settings(max_steps=12, save_steps=2, save_total_limit=3)
+    settings = toy_settings(max_steps=7, save_steps=2, save_total_limit=3)
     toy_trainer(toy_loaded(learner), whole, settings=settings).train()
     killed = tmp_path / "killed"
     stop = toy_trainer(
@@ -110,42 +111,23 @@ def test_a_second_process_goes_on_from_a_killed_one(learner: Path, tmp_path: Pat
     assert figures(whole) == figures(killed)
 
 
-@pytest.mark.timeout(120)
-def test_ctrl_c_in_a_process_writes_a_checkpoint_and_says_how_to_go_on(
-    learner: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, str(TESTS / "training_child.py"), str(learner), str(run)]
-    places = os.pathsep.join([str(TESTS), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": places, "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as child:
-        assert child.stdout is not None
-        while child.stdout.readline().strip() != "3":
-            assert child.poll() is None
-        child.send_signal(signal.SIGINT)
-        rest = child.stdout.read().strip().splitlines()
-    assert child.returncode == 130
-    message, hint = rest[-1].split("|")
-    assert hint == "fim train --resume last"
-    checkpoint = find_checkpoint("last", run=run)
-    assert str(checkpoint) in message
-    settings = toy_settings(max_steps=40)
-    toy_trainer(toy_loaded(learner), run, settings=settings).train(checkpoint)
-    whole = tmp_path / "whole"
-    toy_trainer(toy_loaded(learner), whole, settings=settings).train()
-    assert is_same_adapter(whole, run)
-
-
 def test_a_checkpoint_of_the_last_step_needs_no_more_steps(learner: Path, tmp_path: Path) -> None:
     settings = toy_settings(max_steps=2)
-    toy_trainer(toy_loaded(learner), tmp_path / "run", settings=settings).train()
-    whole = toy_trainer(toy_loaded(learner), tmp_path / "whole", settings=settings).train()
+    first = toy_trainer(toy_loaded(learner), tmp_path / "run", settings=settings).train()
+    shutil.copytree(tmp_path / "run", tmp_path / "kept")
+    shutil.rmtree(tmp_path / "run" / "adapter")
     trainer = toy_trainer(toy_loaded(learner), tmp_path / "run", settings=settings)
     result = trainer.train(tmp_path / "run")
-    assert (result.steps, result.train_loss) == (2, whole.train_loss)
-    assert is_same_adapter(tmp_path / "whole", tmp_path / "run")
+    assert (result.steps, result.train_loss) == (2, first.train_loss)
+    assert is_same_adapter(tmp_path / "kept", tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def one_step(learner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one step."""
+    run = tmp_path_factory.mktemp("one-step") / "run"
+    toy_trainer(toy_loaded(learner), run, settings=toy_settings(max_steps=1)).train()
+    return run
 
 
 @pytest.mark.parametrize(
@@ -157,22 +139,19 @@ def test_a_checkpoint_of_the_last_step_needs_no_more_steps(learner: Path, tmp_pa
     ],
 )
 def test_another_run_is_refused_by_name(
-    learner: Path, tmp_path: Path, changes: dict[str, object], differs: str
+    learner: Path, one_step: Path, changes: dict[str, object], differs: str
 ) -> None:
-    run = tmp_path / "run"
-    toy_trainer(toy_loaded(learner), run, settings=toy_settings(max_steps=1)).train()
-    trainer = toy_trainer(toy_loaded(learner), run, **changes)  # type: ignore[arg-type]
+    trainer = toy_trainer(toy_loaded(learner), one_step, **changes)  # type: ignore[arg-type]
     with pytest.raises(ResumeMismatchError, match=f"another {differs} ") as refused:
         trainer.train("last")
     assert refused.value.context["differs"] == [differs]
 
 
 def test_another_base_is_refused_and_other_settings_are_told(
-    learner: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    learner: Path, one_step: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = tmp_path / "run"
+    run = shutil.copytree(one_step, tmp_path / "run")
     settings = toy_settings(max_steps=1)
-    toy_trainer(toy_loaded(learner), run, settings=settings).train()
     other = replace(toy_loaded(learner), name="someone/else")
     with pytest.raises(ResumeMismatchError, match="another base"):
         toy_trainer(other, run).train("last")
@@ -289,3 +268,18 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(
         toy_trainer(toy_loaded(learner), tmp_path / "run", settings=settings).train()
     assert find_checkpoint(tmp_path / "run").name == "checkpoint-2"
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["checkpoint-2"]
+
+
+def test_a_resumed_epoch_of_one_of_two_processes_has_its_own_order() -> None:
+    from accelerate.data_loader import BatchSamplerShard, DataLoaderShard, skip_first_batches
+    from torch.utils.data import BatchSampler
+
+    sampler = RowSampler([1] * 16, batch_size=4, seed=1, is_grouped=False)
+    part = BatchSamplerShard(BatchSampler(sampler, 4, drop_last=False), 2, process_index=1)
+    loader = DataLoaderShard(list(range(16)), batch_sampler=part)  # type: ignore[no-untyped-call]
+    pass_epochs_on(loader)
+    resumed = skip_first_batches(loader, 1)
+    for epoch in (1, 2):
+        resumed.set_epoch(epoch)
+        expected = shuffled_order(16, seed=1, epoch=epoch)[12:]
+        assert [batch.tolist() for batch in resumed] == [list(expected)]

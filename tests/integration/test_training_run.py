@@ -19,23 +19,17 @@ from training_toys import (
     toy_rows,
     toy_settings,
     toy_trainer,
-    write_learner,
 )
 
 
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("training-toy"))
-
-
 def test_a_run_learns_and_leaves_everything_behind(
-    toy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    learner: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = toy_rows(8)
     progress = ProgressRecorder()
     settings = toy_settings(max_steps=20, eval_steps=8, learning_rate=2e-2)
     trainer = toy_trainer(
-        toy_loaded(toy, r=8),
+        toy_loaded(learner, r=8),
         tmp_path / "run",
         rows=rows,
         eval_rows=rows,
@@ -87,10 +81,12 @@ def test_a_run_learns_and_leaves_everything_behind(
     assert capfd.readouterr().out == ""
 
 
-def test_the_adapter_is_whole_and_gives_the_trained_model_back(toy: Path, tmp_path: Path) -> None:
+def test_the_adapter_is_whole_and_gives_the_trained_model_back(
+    learner: Path, tmp_path: Path
+) -> None:
     import torch
 
-    loaded = toy_loaded(toy)
+    loaded = toy_loaded(learner)
     result = toy_trainer(loaded, tmp_path / "run").train()
     assert result.adapter == tmp_path / "run" / "adapter"
     assert read_record(result.adapter) == FORMAT
@@ -98,7 +94,7 @@ def test_the_adapter_is_whole_and_gives_the_trained_model_back(toy: Path, tmp_pa
     assert not list(tmp_path.rglob(".draft-*"))
     assert not loaded.model.training
 
-    again = toy_loader(toy)
+    again = toy_loader(learner)
     restored = again.with_adapter(again.load(), result.adapter)
     ids = torch.arange(2, 20)[None]
     with torch.no_grad():
@@ -107,8 +103,8 @@ def test_the_adapter_is_whole_and_gives_the_trained_model_back(toy: Path, tmp_pa
         assert torch.allclose(found, expected, atol=1e-5, rtol=0)
 
 
-def test_training_gives_the_model_back_as_it_was(toy: Path, tmp_path: Path) -> None:
-    loaded = toy_loaded(toy)
+def test_training_gives_the_model_back_as_it_was(learner: Path, tmp_path: Path) -> None:
+    loaded = toy_loaded(learner)
     base = loaded.model.get_base_model()
     base.config.use_cache = True
     forward = base.forward
@@ -119,7 +115,7 @@ def test_training_gives_the_model_back_as_it_was(toy: Path, tmp_path: Path) -> N
     assert "forward" not in vars(loaded.model)
 
 
-def test_epochs_are_counted_as_planned(toy: Path, tmp_path: Path) -> None:
+def test_epochs_are_counted_as_planned(learner: Path, tmp_path: Path) -> None:
     rows = toy_rows(11)
     settings = toy_settings(
         max_steps=-1,
@@ -129,16 +125,18 @@ def test_epochs_are_counted_as_planned(toy: Path, tmp_path: Path) -> None:
         save_steps=1,
         save_total_limit=2,
     )
-    result = toy_trainer(toy_loaded(toy), tmp_path / "run", rows=rows, settings=settings).train()
+    result = toy_trainer(
+        toy_loaded(learner), tmp_path / "run", rows=rows, settings=settings
+    ).train()
     assert result.steps == num_planned_steps(11, settings) == 4
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert names == ["checkpoint-3", "checkpoint-4"]
 
 
-def test_a_row_without_a_trained_token_refuses_the_start(toy: Path, tmp_path: Path) -> None:
+def test_a_row_without_a_trained_token_refuses_the_start(learner: Path, tmp_path: Path) -> None:
     masked = toy_row([5, 6, 7], [8], name="bad")
     masked = replace(masked, labels=(-100,) * len(masked.labels))
-    trainer = toy_trainer(toy_loaded(toy), tmp_path / "run", rows=[*toy_rows(3), masked])
+    trainer = toy_trainer(toy_loaded(learner), tmp_path / "run", rows=[*toy_rows(3), masked])
     with pytest.raises(AllTokensMaskedError, match=r"1 of 4 .* row 3, example bad"):
         trainer.train()
     status = RunFolder.open(tmp_path / "run").status
@@ -146,18 +144,20 @@ def test_a_row_without_a_trained_token_refuses_the_start(toy: Path, tmp_path: Pa
     assert "no trained token" in status.reason
 
 
-def test_no_rows_refuse_the_start(toy: Path, tmp_path: Path) -> None:
+def test_no_rows_refuse_the_start(learner: Path, tmp_path: Path) -> None:
     with pytest.raises(EmptyDatasetError):
-        toy_trainer(toy_loaded(toy), tmp_path / "run", rows=[]).train()
+        toy_trainer(toy_loaded(learner), tmp_path / "run", rows=[]).train()
 
 
-def test_the_held_out_loss_is_over_answers_whatever_is_trained(toy: Path, tmp_path: Path) -> None:
+def test_the_held_out_loss_is_over_answers_whatever_is_trained(
+    learner: Path, tmp_path: Path
+) -> None:
     prompts = [[5, 6, 7, 8], [9, 10, 11]]
     losses = []
     for loss_on in ("middle", "all"):
         rows = [toy_row(prompt, [30, 31], loss_on=loss_on) for prompt in prompts]
         trainer = toy_trainer(
-            toy_loaded(toy),
+            toy_loaded(learner),
             tmp_path / loss_on,
             eval_rows=rows,
             settings=toy_settings(max_steps=1),
@@ -167,10 +167,10 @@ def test_the_held_out_loss_is_over_answers_whatever_is_trained(toy: Path, tmp_pa
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_nf4_trains(toy: Path, tmp_path: Path, dtype: str) -> None:
+def test_nf4_trains(learner: Path, tmp_path: Path, dtype: str) -> None:
     import torch
 
-    loaded = toy_loaded(toy, load_in_4bit=True, dtype=dtype, gradient_checkpointing=True)
+    loaded = toy_loaded(learner, load_in_4bit=True, dtype=dtype, gradient_checkpointing=True)
     settings = toy_settings(max_steps=2)
     result = toy_trainer(loaded, tmp_path / "run", settings=settings, eval_rows=toy_rows(4)).train()
     trained = [each for each in loaded.model.parameters() if each.requires_grad]
@@ -181,16 +181,16 @@ def test_nf4_trains(toy: Path, tmp_path: Path, dtype: str) -> None:
     assert result.eval_loss is not None
 
 
-def test_bfloat16_weights_train_float32_adapters(toy: Path, tmp_path: Path) -> None:
-    loaded = toy_loaded(toy, dtype="bfloat16")
+def test_bfloat16_weights_train_float32_adapters(learner: Path, tmp_path: Path) -> None:
+    loaded = toy_loaded(learner, dtype="bfloat16")
     settings = toy_settings(max_steps=20, learning_rate=2e-2)
     toy_trainer(loaded, tmp_path / "run", rows=toy_rows(8), settings=settings).train()
     losses = [row["loss"] for row in RunFolder.open(tmp_path / "run").read_metrics()]
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_an_adapter_is_json_that_names_its_base(toy: Path, tmp_path: Path) -> None:
-    loaded = toy_loaded(toy)
+def test_an_adapter_is_json_that_names_its_base(learner: Path, tmp_path: Path) -> None:
+    loaded = toy_loaded(learner)
     result = toy_trainer(loaded, tmp_path / "run", settings=toy_settings(max_steps=1)).train()
     config = json.loads((result.adapter / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == loaded.name

@@ -21,16 +21,10 @@ from training_toys import (
     toy_rows,
     toy_settings,
     toy_trainer,
-    write_learner,
 )
 
 if TYPE_CHECKING:
     pass
-
-
-@pytest.fixture(scope="session")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_learner(tmp_path_factory.mktemp("selection-toy"))
 
 
 class Scripted:

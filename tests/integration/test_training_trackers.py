@@ -8,7 +8,7 @@ import pytest
 from fim.errors import MissingExtraError
 from fim.runs import RunFolder
 from fim.training import trackers
-from training_toys import toy_loaded, toy_rows, toy_settings, toy_trainer, write_learner
+from training_toys import toy_loaded, toy_rows, toy_settings, toy_trainer
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -25,10 +25,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_shows_the_figures_of_the_run(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> None:
-    learner = write_learner(tmp_path_factory.mktemp("tracker-toy"))
+def test_tensorboard_shows_the_figures_of_the_run(learner: Path, tmp_path: Path) -> None:
     figures = [0.25, 0.5]
     settings = toy_settings(report_to="tensorboard", max_steps=4, eval_steps=2)
     result = toy_trainer(

@@ -12,7 +12,7 @@ from fim.model import Hardware, ModelLoader
 from fim.training.sft import sft_config
 from model_toys import write_toy_model
 from packing_toys import VOCABULARY_TOKENS, tiny_model
-from training_toys import toy_loaded, toy_settings, write_learner
+from training_toys import toy_loaded, toy_settings
 
 if TYPE_CHECKING:
     from fim.model import LoadedModel
@@ -65,8 +65,8 @@ def test_a_base_is_loaded_in_the_number_type_of_the_hardware(tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return toy_loaded(write_learner(tmp_path_factory.mktemp("toy")))
+def loaded(learner: Path) -> LoadedModel:
+    return toy_loaded(learner)
 
 
 def test_the_trainer_is_given_no_length_of_its_own(loaded: LoadedModel, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transformers import TrainerCallback
 
 from fim.training.meter import peak_memory_mib
-from fim.training.processes import of_any, of_main
+from fim.training.processes import of_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,9 +48,9 @@ class StopCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """End training where it is time to, with a checkpoint."""
-        is_over = of_main(self._run_clock.is_over(self._meter.mean_step_seconds))
-        self._guard.is_requested = of_any(flag=self._guard.is_requested)
-        if is_over or self._guard.is_requested:
+        is_over = self._run_clock.is_over(self._meter.mean_step_seconds)
+        is_over, self._guard.is_stopping = of_any(is_over, self._guard.has_signal)
+        if is_over or self._guard.is_stopping:
             control.should_training_stop = True
             control.should_save = True
 
@@ -178,7 +178,7 @@ class HeldOutCallback(TrainerCallback):
         interval_steps: Steps between two measurements.
         measure: Measures and writes it down; gets the step.
         selection: Knows the best and when to stop.
-        guard: Knows whether a signal came; then nothing is measured besides.
+        guard: Knows whether a signal ends the run; then nothing is measured besides.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class HeldOutCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Measure on the steps that are due; a new best gets a checkpoint."""
-        is_last = control.should_training_stop and not self._guard.is_requested
+        is_last = control.should_training_stop and not self._guard.is_stopping
         if not is_last and state.global_step % self._interval_steps:
             return
         figures = self._measure(state.global_step)

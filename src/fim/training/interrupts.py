@@ -23,10 +23,14 @@ class InterruptGuard:
     The second signal raises ``KeyboardInterrupt``; not where several processes train together,
     since launchers repeat signals and one that broke off alone would leave the others waiting.
     Outside the main thread, where Python lets nobody handle signals, nothing changes.
+
+    ``has_signal`` tells whether this process got one; ``is_stopping`` whether all processes have
+    agreed to end because any of them did.
     """
 
     def __init__(self) -> None:
-        self.is_requested = False
+        self.has_signal = False
+        self.is_stopping = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> InterruptGuard:
@@ -47,11 +51,11 @@ class InterruptGuard:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         """Note the first signal, raise at the second."""
-        if self.is_requested:
+        if self.has_signal:
             if num_processes() > 1:
                 return
             raise KeyboardInterrupt
-        self.is_requested = True
+        self.has_signal = True
         _logger.warning(
             "%s: stopping after this step and a checkpoint; once more stops at once",
             signal.Signals(number).name,

@@ -54,9 +54,9 @@ def of_main(value: Value) -> Value:
     return box[0]
 
 
-def of_any(*, flag: bool) -> bool:
-    """Tell whether a flag is set in any process."""
-    return bool(summed([int(flag)])[0])
+def of_any(*flags: bool) -> tuple[bool, ...]:
+    """Tell of each flag whether it is set in any process."""
+    return tuple(bool(count) for count in summed(flags))
 
 
 def summed(values: Sequence[float]) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 import transformers
+from accelerate.data_loader import BatchSamplerShard
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Sampler
 from transformers import PrinterCallback
@@ -19,7 +20,7 @@ from fim.training.loss import head_batch_nll
 from fim.training.meter import StepCounts, in_all
 from fim.training.order import length_grouped_order, shuffled_order
 from fim.training.precision import choose_optimizer
-from fim.training.processes import is_main
+from fim.training.processes import is_main, of_main
 from fim.training.trackers import keep_events_in
 from fim.types import IGNORED_LABEL
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
     from torch import Tensor
+    from torch.utils.data import DataLoader
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
     from fim.config import TrainSettings
@@ -165,15 +167,27 @@ class RowTrainer(SFTTrainer):
             is_grouped=self._parts.is_grouped,
         )
 
+    def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the batches, in each epoch's own order after a resume too."""
+        loader = super().get_train_dataloader()
+        pass_epochs_on(loader)
+        return loader
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
-        """Return a learning rate that follows the run's progress by steps and by time."""
+        """Return a learning rate that follows the run's progress by steps and by time.
+
+        With a time budget it follows the main process's clock: others would give every process
+        weights of its own.
+        """
         run_clock, schedule = self._parts.run_clock, self._parts.schedule
         run_clock.num_steps = num_training_steps
 
         def scale(num_done_steps: int) -> float:
-            return schedule.scale(run_clock.progress(num_done_steps))
+            progress = run_clock.progress(num_done_steps)
+            is_timed = run_clock.budget_seconds is not None
+            return schedule.scale(of_main(progress) if is_timed else progress)
 
         steps = cast("torch.optim.Optimizer", optimizer or self.optimizer)
         self.lr_scheduler = LambdaLR(steps, scale)
@@ -295,6 +309,18 @@ class RowTrainer(SFTTrainer):
                 transformers.Trainer._save_checkpoint(self, model, trial)  # noqa: SLF001
             finally:
                 self.args.output_dir = kept
+
+
+def pass_epochs_on(loader: DataLoader[dict[str, Tensor]]) -> None:
+    """Let the epoch reach the order of the rows where several processes share them.
+
+    A resumed epoch is one that skips batches, and accelerate tells such a one its number by the
+    ``sampler`` of what it skips in; the part of one process has none, so it would keep the order
+    of the first epoch.
+    """
+    part = loader.batch_sampler
+    if isinstance(part, BatchSamplerShard):
+        part.sampler = part.batch_sampler.sampler
 
 
 def sft_config(

@@ -231,9 +231,12 @@ class Trainer:
     def _prepare(self, stack: ExitStack, session: Session) -> None:
         """Enter the contexts of training; leaving them gives the model back as it was."""
         from fim.training.lean import lean_layers
+        from fim.training.liger import use_liger_kernels
 
         base = base_model(self._loaded.model)
         session.store.remove_drafts()
+        if self._settings.use_liger_kernel:
+            use_liger_kernels(self._loaded)
         stack.enter_context(forward_kept(self._loaded.model, base))
         stack.callback(setattr, base.config, "use_cache", base.config.use_cache)
         if session.has_own_loss:
@@ -362,7 +365,7 @@ class Trainer:
                 trainer.train(resume_from_checkpoint=folder)
         except KeyboardInterrupt:
             raise self._interrupted(session) from None
-        if session.guard.is_requested and trainer.state.global_step < trainer.state.max_steps:
+        if session.guard.is_stopping and trainer.state.global_step < trainer.state.max_steps:
             raise self._interrupted(session)
 
     def _interrupted(self, session: Session) -> InterruptedRunError:

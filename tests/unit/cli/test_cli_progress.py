@@ -109,6 +109,8 @@ def test_times(seconds: float, text: str) -> None:
 def test_time_left() -> None:
     assert remaining_seconds(0, 10, 5) is None
     assert remaining_seconds(5, None, 5) is None
+    assert remaining_seconds(1, 66, 24) is None
+    assert remaining_seconds(4, 66, 24) == 372
     assert remaining_seconds(5, 10, 5) == 5
     assert remaining_seconds(12, 10, 5) == 0
 

@@ -251,6 +251,7 @@ def test_inspection_shows_what_the_model_sees() -> None:
         "segments",
         "cut",
         "round_trip",
+        "moved_chars",
     }
     assert answer["format"] == "psm"
     assert answer["round_trip"] is True

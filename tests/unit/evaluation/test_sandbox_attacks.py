@@ -6,7 +6,10 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ def check(candidate):
 CHECK = Check(prompt="", test=TEST, entry_point="square")
 WRONG = "\ndef square(x):\n    return 0\n"
 LIMITS = Limits(wall_seconds=1.0, cpu_seconds=2)
+NUM_TOGETHER = 4
 PORT_MARK, FOLDER_MARK, PID_MARK = "@PORT@", "@FOLDER@", "@PID@"
 
 ATTACKS = {
@@ -189,6 +193,24 @@ class Ran:
     num_connections: int
 
 
+def attack(
+    slot: int, names: Sequence[str], marks: Mapping[str, str]
+) -> dict[str, tuple[Outcome, float]]:
+    """Run attacks one after the other as a user of their own; return outcomes and seconds."""
+    walls = find_walls()
+    user = None if walls.user is None else walls.user + 2 * slot
+    sandbox = Sandbox(LIMITS, replace(walls, user=user))
+    found = {}
+    for name in names:
+        text = ATTACKS[name]
+        for mark, value in marks.items():
+            text = text.replace(mark, value)
+        started = time.perf_counter()
+        outcome = sandbox.run(Program(text, CHECK))
+        found[name] = (outcome, time.perf_counter() - started)
+    return found
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("host")
@@ -210,21 +232,16 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
     thread = threading.Thread(target=accept)
     thread.start()
-    sandbox = Sandbox(LIMITS)
-    outcomes, seconds = {}, {}
+    marks = {FOLDER_MARK: str(folder), PID_MARK: str(os.getpid())}
+    marks[PORT_MARK] = str(listener.getsockname()[1])
+    names = [name for name in ATTACKS if find_walls().has_namespaces or name not in NEEDS_WALLS]
     try:
-        for name, source in ATTACKS.items():
-            if name in NEEDS_WALLS and not find_walls().has_namespaces:
-                continue
-            text = (
-                source.replace(FOLDER_MARK, str(folder))
-                .replace(PORT_MARK, str(listener.getsockname()[1]))
-                .replace(PID_MARK, str(os.getpid()))
-            )
-            started = time.perf_counter()
-            outcomes[name] = sandbox.run(Program(text, CHECK))
-            seconds[name] = time.perf_counter() - started
-        time.sleep(1)
+        with ThreadPoolExecutor(NUM_TOGETHER) as pool:
+            shares = [names[slot::NUM_TOGETHER] for slot in range(NUM_TOGETHER)]
+            found = list(pool.map(partial(attack, marks=marks), range(NUM_TOGETHER), shares))
+        outcomes = {name: outcome for part in found for name, (outcome, _) in part.items()}
+        seconds = {name: time_taken for part in found for name, (_, time_taken) in part.items()}
+        time.sleep(1.6)
     finally:
         is_done.set()
         thread.join()

@@ -334,6 +334,12 @@ def write_run(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def unchanged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that no test changes."""
+    return write_run(tmp_path_factory.mktemp("finished") / "run")
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     """A finished run."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,9 @@ from fim.runs import RunFolder
 from fim.runs.followed import FollowedRun
 from fim.training import processes
 from fim.training.checkpoints import CheckpointRecord, CheckpointStore
+from fim.training.interrupts import InterruptGuard
+from fim.training.meter import StepMeter
+from fim.training.schedule import RunClock
 
 
 @pytest.fixture
@@ -29,8 +33,7 @@ def test_one_process_is_the_main_one_and_waits_for_nobody() -> None:
     processes.join_group()
     processes.wait_for_all()
     assert processes.of_main("value") == "value"
-    assert processes.of_any(flag=True)
-    assert not processes.of_any(flag=False)
+    assert processes.of_any(True, False) == (True, False)
     assert processes.summed([1, 2.5]) == [1, 2.5]
 
 
@@ -55,7 +58,26 @@ def test_values_go_through_the_group(monkeypatch: pytest.MonkeyPatch, group: Non
     processes.wait_for_all()
     assert processes.of_main({"a": Path("b")}) == {"a": Path("b")}
     assert processes.summed([2**40 + 1, 0.5]) == [2**40 + 1, 0.5]
-    assert processes.of_any(flag=True)
+    assert processes.of_any(False, True) == (False, True)
+
+
+@pytest.mark.parametrize("said", [(True, False), (False, True), (False, False)])
+def test_what_any_process_says_ends_all(
+    monkeypatch: pytest.MonkeyPatch, said: tuple[bool, bool]
+) -> None:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from fim.training.callbacks import StopCallback
+
+    asked: list[tuple[bool, ...]] = []
+    monkeypatch.setattr("fim.training.callbacks.of_any", lambda *own: asked.append(own) or said)
+    guard, control = InterruptGuard(), TrainerControl()
+    clock = RunClock(num_steps=9, budget_seconds=60.0)
+    stop = StopCallback(meter=StepMeter(), run_clock=clock, guard=guard)
+    stop.on_step_end(cast("TrainingArguments", None), TrainerState(), control)
+    assert asked == [(False, False)]
+    assert control.should_training_stop == control.should_save == any(said)
+    assert (guard.has_signal, guard.is_stopping) == (False, said[1])
 
 
 def test_a_process_that_does_not_write_leaves_everything_alone(

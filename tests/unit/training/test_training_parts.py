@@ -100,7 +100,7 @@ def test_the_first_signal_is_noted_and_the_second_raises() -> None:
     guard = InterruptGuard()
     with guard:
         os.kill(os.getpid(), signal.SIGINT)
-        assert guard.is_requested
+        assert guard.has_signal
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGINT) is before
