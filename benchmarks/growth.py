@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CONTESTANTS = ("archive", "trl_best", "ours_none", "ours_tree")
+CONTESTANTS = {
+    "ours_tree": "fim, tree",
+    "ours_none": "fim, rows alone",
+    "trl_best": "TRL, the better of two",
+    "archive": "archive recipe",
+}
 DECODER_PARAMETERS = 106_194_240
 PASSES = 2
 FLOPS_PER_PARAMETER = 2
@@ -61,19 +66,19 @@ def plot_growth(source: Path, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(1, len(lengths), figsize=(4 * len(lengths), 3.4), squeeze=False)
     for axis, tokens in zip(axes[0], lengths, strict=True):
-        for name in CONTESTANTS:
+        for name, label in CONTESTANTS.items():
             speed = speeds(rows, name, tokens)
             if name != "ours_tree":
                 speed = {count: max(speed.values()) for count in counts} if speed else {}
-            axis.plot(list(speed), list(speed.values()), marker="o", label=name)
+            axis.plot(list(speed), list(speed.values()), marker="o", label=label)
         axis.set(title=f"rows of {tokens} tokens", xlabel="holes a document", xscale="log")
-        axis.set(xticks=counts, xticklabels=counts, yscale="log")
+        axis.set(xticks=counts, xticklabels=counts, ylim=(0, None))
         axis.minorticks_off()
     axes[0][0].set_ylabel("holes per second")
-    axes[0][0].legend(fontsize="small")
+    axes[0][0].legend(fontsize="small", loc="upper left")
     speed_plot = folder / "training-speed.svg"
     _save(figure, speed_plot)
-    figure, axis = plt.subplots(figsize=(6, 3.6))
+    figure, axis = plt.subplots(figsize=(7, 3.6))
     gflops = found["machine"]["bfloat16_matrix_gflops"]
     for tokens in lengths:
         trees = [r for r in rows if r["contestant"] == "ours_tree" and r["tokens"] == tokens]
@@ -84,7 +89,7 @@ def plot_growth(source: Path, folder: Path) -> list[Path]:
         floor = [floor_seconds(row, gflops) for row in trees]
         axis.plot(holes, floor, linestyle="--", color=line.get_color(), label="its floor")
     axis.set(xlabel="holes a document", ylabel="seconds a step, trees", yscale="log")
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     floor_plot = folder / "training-floor.svg"
     _save(figure, floor_plot)
     return [speed_plot, floor_plot]
