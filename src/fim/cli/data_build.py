@@ -273,8 +273,7 @@ def _tell_explanation(session: Session, explanation: FileExplanation) -> None:
 
 def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) -> None:
     output = session.output
-    rows = [(f"{name} files", f"{number:,}") for name, number in _counts(built, "files")]
-    rows += [(f"{name} holes", f"{number:,}") for name, number in _counts(built, "holes")]
+    rows = [*_counts(built, "files"), *_counts(built, "holes")]
     rows += [
         (f"{split.replace('_', '-')} examples", f"{number:,}")
         for split, number in num_examples(built).items()
@@ -291,11 +290,12 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     output.write_text(f"{built.out}\n")
 
 
-def _counts(built: BuiltCorpus, part: str) -> list[tuple[str, int]]:
+def _counts(built: BuiltCorpus, part: str) -> list[tuple[str, str]]:
     report = built.manifest[part]
     if not isinstance(report, Mapping):
         return []
     dropped = report["dropped"]
     reasons = dropped.items() if isinstance(dropped, Mapping) else ()
-    named = [(f"  dropped, {str(reason).replace('_', ' ')}", number) for reason, number in reasons]
-    return [("seen", report["seen"]), *named, ("used", report["used"])]
+    named = [(f"  dropped: {str(reason).replace('_', ' ')}", number) for reason, number in reasons]
+    counts = [(f"{part} seen", report["seen"]), *named, (f"{part} used", report["used"])]
+    return [(name, f"{number:,}") for name, number in counts]

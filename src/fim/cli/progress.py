@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS = 10.0
 _MINUTE_SECONDS = 60
+_MIN_SHARE_DONE = 0.05
 _MIB_PER_GIB = 1024
 _FACT_FORMS: Mapping[str, Callable[[float], str]] = {
     "lr": lambda value: f"lr {value:.2g}",
@@ -146,8 +147,11 @@ class LiveProgress:
 
 
 def remaining_seconds(done: int, total: int | None, spent_seconds: float) -> float | None:
-    """Return the time left at the mean pace so far; None while nothing can be said."""
-    if total is None or done <= 0:
+    """Return the time left at the mean pace so far; None while nothing can be said.
+
+    Before a twentieth is done the pace is mostly what starting cost.
+    """
+    if total is None or done <= 0 or done < total * _MIN_SHARE_DONE:
         return None
     return spent_seconds / done * max(total - done, 0)
 
