@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from fim.cli import data_build
 from fim.corpus.manifest import split_hash, write_corpus
+from fim.errors import OutputError
 from fim.types import FimExample
 
 SOURCE = "".join(
@@ -50,6 +51,24 @@ def test_build_answers_with_the_promised_keys(app: typer.Typer, project: Path) -
     assert answer["seconds"] > 0
     assert answer["mb_per_second"] > 0
     assert answer["peak_memory_mib"] > 1
+
+
+def test_a_dry_run_counts_as_the_build_does_and_writes_nothing(
+    app: typer.Typer, project: Path, tmp_path: Path
+) -> None:
+    arguments = ["build", str(project), "--out", "set", "--max-train", "9"]
+    rehearsed = json.loads(CliRunner().invoke(app, [*arguments, "--dry-run", "--json"]).stdout)
+    told = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert "dry run: nothing was written" in told.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]
+    built = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (rehearsed["dry_run"], built["dry_run"]) == (True, False)
+    for name in ("out", "files", "holes", "examples"):
+        assert rehearsed[name] == built[name]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/notes.txt").write_text("mine")
+    refused = CliRunner().invoke(app, ["build", str(project), "--out", "other", "--dry-run"])
+    assert refused.exit_code == OutputError.exit_code
 
 
 def test_people_get_a_table_and_the_next_commands(app: typer.Typer, project: Path) -> None:

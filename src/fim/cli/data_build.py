@@ -106,6 +106,9 @@ ExplainOption = Annotated[
         show_default=False,
     ),
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be built, and write nothing.")
+]
 MaxLeaksOption = Annotated[
     int | None,
     typer.Option(
@@ -136,13 +139,14 @@ def register(group: typer.Typer) -> None:
             "fim data build ~/code/app ~/code/lib --out data",
             "fim data build . --out data --exclude 'tests/' --set corpus.holes_per_file=16",
             "fim data build . --out data --split time --split-commit v2.0",
+            "fim data build . --out data --dry-run",
             "fim data build . --explain src/app/main.py",
         ),
     )(build)
     command(group, "check", examples=("fim data check data", "fim data check data --json"))(check)
 
 
-def build(
+def build(  # noqa: PLR0913, PLR0917
     session: Session,
     paths: PathsArgument,
     out: OutOption = Path("data"),
@@ -157,10 +161,11 @@ def build(
     max_train: MaxTrainOption = None,
     max_held_out: MaxHeldOutOption = None,
     explain: ExplainOption = None,
+    is_dry_run: DryRunOption = False,
 ) -> None:
     """Turn repositories into fill-in-the-middle examples, split by file so that nothing leaks."""
     from fim.config import cache_folder
-    from fim.corpus import build_corpus, explain_file
+    from fim.corpus import build_corpus, explain_file, rehearse_corpus
 
     overrides = {
         "corpus.split": split,
@@ -185,7 +190,8 @@ def build(
         _tell_explanation(session, explanation)
         return
     started = time.monotonic()
-    built = build_corpus(
+    make = rehearse_corpus if is_dry_run else build_corpus
+    built = make(
         paths,
         settings=settings,
         out=out,
@@ -196,10 +202,7 @@ def build(
         progress=session.progress,
         **patterns,
     )
-    answer = build_answer(built, seconds=time.monotonic() - started)
-    if session.output.is_json:
-        session.output.write_json(answer)
-        return
+    answer = build_answer(built, seconds=time.monotonic() - started) | {"dry_run": is_dry_run}
     _tell(session, built, answer)
 
 
@@ -273,18 +276,25 @@ def _tell_explanation(session: Session, explanation: FileExplanation) -> None:
 
 def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) -> None:
     output = session.output
+    if output.is_json:
+        output.write_json(answer)
+        return
     rows = [*_counts(built, "files"), *_counts(built, "holes")]
     rows += [
         (f"{split.replace('_', '-')} examples", f"{number:,}")
         for split, number in num_examples(built).items()
     ]
-    output.table(("", ">count"), rows)
+    is_dry_run = bool(answer["dry_run"])
+    title = "dry run: nothing was written" if is_dry_run else ""
+    output.table((title, ">count"), rows, is_answer=is_dry_run)
     output.say(f"{answer['seconds']} s, {answer['mb_per_second']} MB/s of source text")
     if not all(num_examples(built).values()):
         output.warn(
             "one side is empty: with so few files that are not alike there is nothing to measure "
             "on; give more files or repositories"
         )
+    if is_dry_run:
+        return
     output.hint(f"fim data check {built.out}")
     output.hint(f"fim train --data {built.out}")
     output.write_text(f"{built.out}\n")

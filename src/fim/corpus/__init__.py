@@ -5,7 +5,7 @@ from __future__ import annotations
 from fim.corpus.build import BuiltCorpus, build_corpus
 from fim.corpus.check import CorpusCheck, check_corpus
 from fim.corpus.documents import Document, DocumentReader, read_texts
-from fim.corpus.explanation import FileExplanation, explain_file
+from fim.corpus.explanation import FileExplanation, explain_file, rehearse_corpus
 from fim.corpus.manifest import MANIFEST_FILE
 from fim.corpus.reasons import DropReason, HoleDropReason
 from fim.corpus.scan import stdlib_root
@@ -23,5 +23,6 @@ __all__ = [
     "check_corpus",
     "explain_file",
     "read_texts",
+    "rehearse_corpus",
     "stdlib_root",
 ]

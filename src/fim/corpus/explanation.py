@@ -1,4 +1,4 @@
-"""Why one file is used or dropped: the build is run up to its rows, and nothing is written."""
+"""What a build would make of its roots, or of one file: it runs up to its rows, none is written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fim.corpus.build import CorpusBuild, make_selection
+from fim.corpus.accounts import corpus_manifest
+from fim.corpus.build import BuiltCorpus, CorpusBuild, make_selection
 from fim.corpus.documents import root_names
+from fim.corpus.manifest import require_writable
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import EmptyDatasetError, SourceNotFoundError
 
@@ -51,6 +53,44 @@ class FileExplanation:
             "rows": self.num_rows,
             "near_duplicates": self.num_alike,
         }
+
+
+def rehearse_corpus(
+    roots: Sequence[Path],
+    *,
+    settings: CorpusSettings,
+    out: Path,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    revision: str | None = None,
+    max_train_holes: int | None = None,
+    max_held_out_holes: int | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> BuiltCorpus:
+    """Return what ``build_corpus`` would make, with its manifest but no hashes and no rows on disk.
+
+    The arguments are those of ``build_corpus``; a place that it would refuse is refused.
+
+    Raises:
+        SourceNotFoundError: A root is missing, or git cannot read it at the commit asked for.
+        EmptyDatasetError: No file passed the gates, or none gave a hole.
+        InvalidSettingError: The split lacks what it needs, or leaves a side empty.
+        ConflictingSettingsError: Settings that exclude each other.
+        SetupError: A process died.
+        OutputError: The folder holds something else.
+    """
+    require_writable(out)
+    selection = make_selection(
+        settings, include=include, exclude=exclude, revision=revision, skip=out
+    )
+    limits = {TRAIN: max_train_holes, HELD_OUT: max_held_out_holes}
+    with tempfile.TemporaryDirectory(prefix="fim-dry-run-") as work:
+        build = CorpusBuild(settings, selection, Path(work), cache=cache, progress=progress)
+        with closing(build):
+            rows = build.rows(roots, limits)
+    manifest = corpus_manifest(build, rows, dict.fromkeys(rows, ""), limits)
+    return BuiltCorpus(out, manifest, dict(build.num_known))
 
 
 def explain_file(

@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_SAFE_OPTIONS = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+_SAFE_OPTIONS = (
+    *("-c", "safe.directory=*"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "log.showSignature=false"),
+)
 _NUM_FACTS = 3
 _SAFE_ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
