@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import weakref
 
 import pytest
 import torch
@@ -23,9 +24,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from fim.inference import GenerationOptions, TokenStream
+from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
 from fim.inference.drafting import MOST_DRAFTED_TOKENS, PromptLookup
-from fim.inference.fused import FusedSequence, fuse, why_not
+from fim.inference.fused import fuse, why_not
+from fim.inference.fused_rows import FusedRows, Part
 
 VOCABULARY = 90
 SHAPE = {
@@ -113,12 +115,98 @@ def test_reading_in_parts_and_again_gives_the_same_logits(kind: str) -> None:
     assert fused is not None
     ids = _prompt(5, 20)
     expected = model(torch.tensor([ids])).logits[0]
-    sequence = FusedSequence(fused, len(ids) + 4)
-    sequence.read([*ids[:6], 1, 2, 3], num_logits=1)
-    sequence.rewind(6)
-    rows = [sequence.read(ids[6:9], num_logits=3), sequence.read(ids[9:10], num_logits=1)]
-    rows.append(sequence.read(ids[10:], num_logits=len(ids) - 10))
+    sequence = FusedRows(fused, 1, len(ids) + 4)
+    sequence.read([Part(0, [*ids[:6], 1, 2, 3])])
+    sequence.lengths[0] = 6
+    rows = [sequence.read([Part(0, ids[6:9], 3)]), sequence.step(torch.tensor(ids[9:10]))]
+    rows.append(sequence.read([Part(0, ids[10:], len(ids) - 10)]))
     torch.testing.assert_close(torch.cat(rows), expected[6:], rtol=1e-4, atol=1e-4)
+
+
+class Scores(GenerationWatcher):
+    """Keeps losses of true answers, and ends every third answer after four ids."""
+
+    def __init__(self, gold: dict[int, list[int]]) -> None:
+        super().__init__(gold)
+        self.losses: dict[int, list[float]] = {}
+        self.counts = dict.fromkeys(range(99), 0)
+        self.finished: list[int] = []
+
+    def token(self, index: int, token_id: int) -> str | None:
+        self.counts[index] += 1
+        return "enough" if index % 3 == 0 and self.counts[index] == 4 else None
+
+    def scored(self, index: int, losses: list[float]) -> None:
+        self.losses[index] = losses
+
+    def done(self, index: int) -> None:
+        self.finished.append(index)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(max_new_tokens=12),
+        GenerationOptions(
+            max_new_tokens=9, temperature=0.8, top_k=30, top_p=0.9, repetition_penalty=1.3
+        ),
+    ],
+    ids=["greedy", "sampled"],
+)
+def test_rows_that_join_and_leave_are_those_of_the_library(
+    kind: str, options: GenerationOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fim.inference.fused_rows.READ_TOKENS", 40)
+    model = _model(kind)
+    fused = fuse(model)
+    prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0, 9, 30, 1, 17, 2, 5))]
+    gold = {0: [1, 2, 3], 4: [4] * 14, 7: [8]}
+    how = {"options": options, "stop_ids": (7, 11), "pad_id": 0}
+    expected = Scores(gold)
+    answers = generate_batch(model, prompts, watcher=expected, **how)
+    for batch_size in (1, 3, 16):
+        found = Scores(gold)
+        assert answers == generate_batch(
+            model, prompts, watcher=found, fused=fused, batch_size=batch_size, **how
+        )
+        assert sorted(found.finished) == list(range(len(prompts)))
+        assert found.losses.keys() == gold.keys()
+        for index, losses in found.losses.items():
+            assert losses == pytest.approx(expected.losses[index], rel=1e-4, abs=1e-4)
+
+
+def test_bfloat16_losses_stay_near_those_of_the_library() -> None:
+    model = _model("llama").to(torch.bfloat16)
+    fused = fuse(model)
+    assert fused is not None
+    gold = {0: [1, 2, 3], 1: [4] * 14, 2: [8]}
+    prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0))]
+    losses = []
+    for each in (None, fused):
+        watcher = Scores(gold)
+        options = GenerationOptions(max_new_tokens=1)
+        generate_batch(
+            model, prompts, options=options, stop_ids=(), pad_id=0, watcher=watcher, fused=each
+        )
+        losses.append(torch.cat([torch.tensor(watcher.losses[index]) for index in gold]))
+    torch.testing.assert_close(*losses, rtol=0.03, atol=0.1)
+
+
+def test_what_was_fused_is_freed_with_its_owner() -> None:
+    model = _model("llama")
+    fused = fuse(model)
+    generate_batch(
+        model,
+        [[1, 2], [3]],
+        options=GenerationOptions(max_new_tokens=3),
+        stop_ids=(),
+        pad_id=0,
+        fused=fused,
+    )
+    seen = weakref.ref(fused)
+    del fused
+    assert seen() is None
 
 
 def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,13 +214,13 @@ def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     fused = fuse(model)
     assert fused is not None
     sizes: list[int] = []
-    read = FusedSequence.read
+    read = FusedRows.read
 
-    def counted(self: FusedSequence, ids: list[int], *, num_logits: int) -> torch.Tensor:
-        sizes.append(len(ids))
-        return read(self, ids, num_logits=num_logits)
+    def counted(self: FusedRows, parts: list[Part]) -> torch.Tensor:
+        sizes.append(len(parts[0].ids))
+        return read(self, parts)
 
-    monkeypatch.setattr(FusedSequence, "read", counted)
+    monkeypatch.setattr(FusedRows, "read", counted)
     options = GenerationOptions(max_new_tokens=60)
     stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fused=fused)
     assert len(list(stream)) == 60
@@ -173,7 +261,7 @@ def test_what_cannot_be_fused_is_told(
 ) -> None:
     with caplog.at_level(logging.INFO, logger="fim"):
         assert fuse(_model(kind, **changes)) is None
-    assert "single completions use the library's decoding" in caplog.text
+    assert "completions use the library's decoding" in caplog.text
     assert reason in caplog.text
 
 

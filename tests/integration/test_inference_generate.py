@@ -181,11 +181,11 @@ def test_the_cache_writes_in_place_and_keeps_rows() -> None:
 
 def test_padding_ends_with_the_rows_that_needed_it() -> None:
     model = _model("llama")
-    decoder = BatchDecoder(model, [[1, 2, 3], [4]], pad_id=0, max_new_tokens=3)
-    decoder.prefill()
+    decoder = BatchDecoder(model, pad_id=0, max_new_tokens=3)
+    decoder.read([[1, 2, 3], [4]])
     decoder.keep([0])
-    alone = BatchDecoder(model, [[1, 2, 3]], pad_id=0, max_new_tokens=3)
-    alone.prefill()
+    alone = BatchDecoder(model, pad_id=0, max_new_tokens=3)
+    alone.read([[1, 2, 3]])
     torch.testing.assert_close(decoder.step(torch.tensor([7])), alone.step(torch.tensor([7])))
 
 

@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from fim.inference import GoldScore, score_batch
+from fim.inference.fused import fuse
 from fim.types import (
     Cut,
     EncodedExample,
@@ -80,6 +81,19 @@ def test_scores_equal_those_of_full_logits(model: PreTrainedModel, batch_size: i
         assert score.nll_sum_middle == pytest.approx(expected.nll_sum_middle, rel=1e-5, abs=1e-6)
         assert (score.nll_end is None) == (expected.nll_end is None)
         assert (score.nll_end or 0.0) == pytest.approx(expected.nll_end or 0.0, rel=1e-5)
+
+
+def test_scores_on_a_fused_model_are_the_same() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
+    expected = score_batch(model, ROWS, batch_size=8)
+    for found, score in zip(
+        score_batch(model, ROWS, batch_size=2, fused=fuse(model)), expected, strict=True
+    ):
+        assert found.num_middle_tokens == score.num_middle_tokens
+        assert found.nll_sum_middle == pytest.approx(score.nll_sum_middle, rel=1e-5, abs=1e-6)
+        assert (found.nll_end or 0.0) == pytest.approx(score.nll_end or 0.0, rel=1e-5)
 
 
 def test_the_output_layer_sees_only_the_scored_places(model: PreTrainedModel) -> None:

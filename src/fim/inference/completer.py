@@ -227,11 +227,14 @@ class CodeCompleter:
         batch_size: int | None,
         progress: Progress | None,
     ) -> dict[int, GoldScore]:
+        from fim.inference.fused import fuse
+
         scores = score_batch(
             self.model,
             list(rows.values()),
             batch_size=batch_size or self.settings.batch_size,
             progress=progress,
+            fused=fuse(self.model) if rows else None,
         )
         return dict(zip(rows, scores, strict=True))
 
@@ -244,6 +247,9 @@ class CodeCompleter:
         batch_size: int | None,
         progress: Progress | None,
     ) -> tuple[list[Completion], dict[int, list[float]]]:
+        """Generate on a copy of the weights as they are now, which is freed at the end."""
+        from fim.inference.fused import fuse
+
         overrides: GenerationOverrides = {}
         if max_new_tokens is not None:
             overrides["max_new_tokens"] = max_new_tokens
@@ -265,6 +271,7 @@ class CodeCompleter:
             batch_size=batch_size or self.settings.batch_size,
             watcher=watcher,
             respellings=[self._healer.respelling(prompt) for prompt in healed],
+            fused=fuse(self.model) if healed else None,
         )
         return watcher.completions(answers, prompts), watcher.losses
 

@@ -20,59 +20,51 @@ class BatchDecoder:
 
     Args:
         model: A causal language model of transformers, with or without an adapter.
-        prompts: Prompt ids, none of them empty.
         pad_id: Id that fills short rows; never attended to.
         max_new_tokens: Tokens that may be generated for each row.
-        max_answer_tokens: Length of the longest true answer that will be read with the prompts.
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        prompts: Sequence[Sequence[int]],
-        *,
-        pad_id: int,
-        max_new_tokens: int,
-        max_answer_tokens: int = 0,
-    ) -> None:
+    leaving_share = 0.125
+
+    def __init__(self, model: torch.nn.Module, *, pad_id: int, max_new_tokens: int) -> None:
         self._model = model
         self._device = model_device(model)
-        longest = max(len(prompt) for prompt in prompts)
-        self._length = longest
-        self._input_ids = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
-        self._mask = torch.ones((len(prompts), longest + max_new_tokens), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            self._input_ids[row, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
-            self._mask[row, : longest - len(prompt)] = 0
-        self._padded = any(len(prompt) < longest for prompt in prompts)
-        self._mask = self._mask.to(self._device)
-        self._next_position = self._mask[:, :longest].sum(-1, keepdim=True)
-        self._cache = make_cache(
-            model_config(model), longest + max(max_new_tokens, max_answer_tokens)
-        )
+        self._pad_id = pad_id
+        self._max_new_tokens = max_new_tokens
 
-    def prefill(self) -> torch.Tensor:
-        """Read the prompts and return the logits ``[B, V]`` of the first new token."""
-        mask = self._mask[:, : self._length]
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        return self._forward(self._input_ids.to(self._device), positions)
-
-    @property
-    def can_rewind(self) -> bool:
-        """Whether positions can be taken back out of the cache."""
-        return is_rewindable(self._cache)
-
-    def prefill_with_answers(
-        self, answers: Sequence[Sequence[int]]
+    def read(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]] = ()
     ) -> tuple[torch.Tensor, list[list[float]]]:
-        """Read prompts and true answers in one pass, then forget the answers again.
+        """Read the prompts of the batch, with true answers that are forgotten again.
 
         Args:
+            prompts: Prompt ids, none of them empty.
             answers: Ids of each row's true answer; empty where it is not scored.
 
         Returns:
-            The logits ``[B, V]`` of the first new token, and the losses of the answers' tokens.
+            The logits ``[B, V]`` of the first new token, and the losses of the answers' tokens;
+            no losses where there are no answers or the cache cannot forget them.
         """
+        longest = max(len(prompt) for prompt in prompts)
+        self._length = longest
+        input_ids = torch.full((len(prompts), longest), self._pad_id, dtype=torch.long)
+        mask = torch.ones((len(prompts), longest + self._max_new_tokens), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            input_ids[row, longest - len(prompt) :] = torch.tensor(prompt, dtype=torch.long)
+            mask[row, : longest - len(prompt)] = 0
+        self._padded = any(len(prompt) < longest for prompt in prompts)
+        self._mask = mask.to(self._device)
+        self._next_position = self._mask[:, :longest].sum(-1, keepdim=True)
+        most = max([self._max_new_tokens, *map(len, answers)])
+        self._cache = make_cache(model_config(self._model), longest + most)
+        if any(answers) and is_rewindable(self._cache):
+            return self._read_with_answers(input_ids, answers)
+        positions = (self._mask[:, :longest].cumsum(-1) - 1).clamp(min=0)
+        return self._forward(input_ids.to(self._device), positions), []
+
+    def _read_with_answers(
+        self, input_ids: torch.Tensor, answers: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, list[list[float]]]:
         prompt_length = self._length
         width = max(len(answer) for answer in answers)
         behind = torch.zeros((len(answers), width), dtype=torch.long)
@@ -85,7 +77,7 @@ class BatchDecoder:
                 self._model,
                 places + [(row, prompt_length - 1) for row in range(len(answers))],
                 {
-                    "input_ids": torch.cat([self._input_ids, behind], 1).to(self._device),
+                    "input_ids": torch.cat([input_ids, behind], 1).to(self._device),
                     "attention_mask": mask if self._padded else None,
                     "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
                     "past_key_values": self._cache,
@@ -104,7 +96,7 @@ class BatchDecoder:
         return self._forward(token_ids.to(self._device)[:, None], positions)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget every row but these."""
+        """Forget every row but these, which take this order."""
         index = torch.tensor(list(rows), dtype=torch.long, device=self._device)
         self._mask = self._mask[index]
         self._next_position = self._next_position[index]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fim.inference.fused import FusedSequence
+from fim.inference.fused_rows import FusedRows, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,30 +55,24 @@ class DraftedLogits:
 
     Args:
         model: The model.
-        prompt: Prompt ids.
         draft: What is likely to come first.
         num_new: Tokens that may come after the prompt.
     """
 
-    def __init__(
-        self,
-        model: FusedModel,
-        prompt: Sequence[int],
-        *,
-        draft: Sequence[int] = (),
-        num_new: int,
-    ) -> None:
-        self._sequence = FusedSequence(model, len(prompt) + num_new)
+    def __init__(self, model: FusedModel, *, draft: Sequence[int] = (), num_new: int) -> None:
+        self._model = model
         self._known = PromptLookup()
-        self._known.extend(prompt)
         self._draft = list(draft[: num_new - 1])
+        self._num_new = num_new
         self._num_ahead = 0
-        self._end = len(prompt) + num_new
-        self._rows = torch.empty(0)
 
-    def prefill(self) -> torch.Tensor:
-        """Read the prompt and return the logits ``[1, V]`` of the first token."""
-        return self._read([*self._known.ids, *self._draft])
+    def read(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, list[list[float]]]:
+        """Read the only prompt; return the logits ``[1, V]`` of the first token, and no losses."""
+        (prompt,) = prompts
+        self._known.extend(prompt)
+        self._end = len(prompt) + self._num_new
+        self._rows = FusedRows(self._model, 1, self._end)
+        return self._read([*prompt, *self._draft]), []
 
     def step(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Append one id ``[1]`` and return the logits ``[1, V]`` of the token after it."""
@@ -87,14 +81,14 @@ class DraftedLogits:
         ahead = self._num_ahead
         if self._draft[ahead : ahead + 1] == [token_id]:
             self._num_ahead = ahead + 1
-            return self._rows[ahead + 1 : ahead + 2]
+            return self._logits[ahead + 1 : ahead + 2]
         num_known = len(self._known.ids)
-        self._sequence.rewind(num_known - 1)
+        self._rows.lengths[0] = num_known - 1
         most = min(MOST_DRAFTED_TOKENS, self._end - num_known - 1)
         self._draft = self._known.draft(most) if most > 0 else []
         return self._read([token_id, *self._draft])
 
     def _read(self, ids: Sequence[int]) -> torch.Tensor:
         self._num_ahead = 0
-        self._rows = self._sequence.read(ids, num_logits=len(self._draft) + 1)
-        return self._rows[:1]
+        self._logits = self._rows.read([Part(0, ids, len(self._draft) + 1)])
+        return self._logits[:1]

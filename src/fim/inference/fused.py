@@ -1,4 +1,4 @@
-"""A model's forward pass for one sequence on the CPU, in few and large operations.
+"""A model's forward pass on the CPU, in few and large operations.
 
 Reading the weights is what a token costs on a CPU. The library's modules reach about a fifth of
 that limit: every layer multiplies by seven matrices in the layout that they are stored in. Here the
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from fim.inference.decoder import model_config
+from fim.inference.fused_rows import FusedRows, Part
 from fim.logger import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     Product = Callable[[torch.Tensor], torch.Tensor]
+    Attend = Callable[[tuple[torch.Tensor, torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
 
 KNOWN_CLASSES = frozenset(
     {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
@@ -27,6 +29,7 @@ KNOWN_CLASSES = frozenset(
 MOST_WEIGHT_BYTES = 4 * 2**30
 PROBE_IDS = tuple(range(1, 25))
 PROBE_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
+LAID_OUT_FOR_ROWS = 48
 _LAY_OUT, _MULTIPLY = "_reorder_linear_weight", "_linear_pointwise"
 _FULL_ATTENTION = "full_attention"
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
@@ -45,7 +48,7 @@ class _Layer:
 
 
 class FusedModel:
-    """The weights of a Llama-like model, joined and laid out for single sequences.
+    """The weights of a Llama-like model, joined and laid out for the processor.
 
     Args:
         model: A causal language model of transformers of which ``why_not`` has nothing to say.
@@ -73,36 +76,40 @@ class FusedModel:
         signed = torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
         return cos[0, :, None], signed[:, None]
 
-    def new_cache(self, capacity: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return room for keys and values ``[1, H, T, D]`` of every layer."""
-        shape = (1, self._groups, capacity, self._head_dim)
+    def new_cache(self, rows: int, capacity: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return room for keys and values ``[B, G, T, D]`` of every layer, all of it zeros."""
+        shape = (rows, self._groups, capacity, self._head_dim)
         return [
             (torch.zeros(shape, dtype=self.dtype), torch.zeros(shape, dtype=self.dtype))
             for _ in self.layers
         ]
 
-    def forward(self, ids: Sequence[int], state: FusedSequence, num_logits: int) -> torch.Tensor:
-        """Return the logits ``[N, V]`` after the last N of some more ids of a sequence."""
-        start, end = state.length, state.length + len(ids)
-        cos, sin = state.cos[start:end], state.sin[start:end]
-        mask = _mask(len(ids), end) if start and len(ids) > 1 else None
-        hidden = self.embeddings[torch.tensor(ids)]
-        for layer, (keys, values) in zip(self.layers, state.cache, strict=True):
-            rotated, value = self._queries_keys_values(layer, hidden, cos, sin)
-            keys[0, :, start:end] = rotated[:, self._heads :].transpose(0, 1)
-            values[0, :, start:end] = value.transpose(0, 1)
-            attended = torch.nn.functional.scaled_dot_product_attention(
-                rotated[None, :, : self._heads].transpose(1, 2),
-                keys[:, :, :end],
-                values[:, :, :end],
-                attn_mask=mask,
-                is_causal=mask is None and len(ids) > 1,
-                enable_gqa=True,
-            )
-            hidden = hidden + layer.out(attended.transpose(1, 2).reshape(len(ids), -1))
+    def forward(
+        self,
+        ids: torch.Tensor,
+        rotations: tuple[torch.Tensor, torch.Tensor],
+        cache: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        attend: Attend,
+        wanted: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return logits ``[N, V]`` after some ids of one or more sequences.
+
+        Args:
+            ids: The ids ``[T]`` of all sequences, one after the other.
+            rotations: Cosines and signed sines ``[T, 1, D]`` of their positions.
+            cache: Keys and values of every layer.
+            attend: Keeps keys and values, and returns what queries ``[T, H, D]`` find.
+            wanted: After which of the ids logits are wanted; after all of them by default.
+        """
+        hidden = self.embeddings[ids]
+        for layer, kept in zip(self.layers, cache, strict=True):
+            attended = attend(kept, *self._queries_keys_values(layer, hidden, *rotations))
+            if wanted is not None and layer is self.layers[-1]:
+                hidden, attended = hidden[wanted], attended[wanted]
+            hidden += layer.out(attended.flatten(1))
             gate, up = layer.gate_up(_rms(hidden, layer.norm_mlp, self._eps)).chunk(2, -1)
-            hidden = hidden + layer.down(torch.nn.functional.silu(gate) * up)
-        return self._head(_rms(hidden[-num_logits:], self._norm, self._eps))
+            hidden += layer.down(torch.nn.functional.silu(gate).mul_(up))
+        return self._head(_rms(hidden, self._norm, self._eps))
 
     def _queries_keys_values(
         self, layer: _Layer, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
@@ -115,34 +122,8 @@ class FusedModel:
             queries = _rms(both[:, : self._heads], layer.q_norm, self._eps)
             keys = _rms(both[:, self._heads :], layer.k_norm, self._eps)
             both = torch.cat([queries, keys], 1)
-        rotated = both * cos + both.roll(self._head_dim // 2, -1) * sin
+        rotated = (both * cos).add_(both.roll(self._head_dim // 2, -1).mul_(sin))
         return rotated, joined[:, self._heads + self._groups :]
-
-
-class FusedSequence:
-    """One sequence that is being read and continued.
-
-    Args:
-        model: The model.
-        capacity: Most ids that it will hold.
-    """
-
-    def __init__(self, model: FusedModel, capacity: int) -> None:
-        self.length = 0
-        self.cos, self.sin = model.rotations(capacity)
-        self.cache = model.new_cache(capacity)
-        self._model = model
-
-    def read(self, ids: Sequence[int], *, num_logits: int) -> torch.Tensor:
-        """Append ids and return the logits ``[N, V]`` after the last N of them."""
-        with torch.inference_mode():
-            logits = self._model.forward(ids, self, num_logits)
-        self.length += len(ids)
-        return logits
-
-    def rewind(self, length: int) -> None:
-        """Forget every id from ``length`` on."""
-        self.length = length
 
 
 def fuse(model: torch.nn.Module) -> FusedModel | None:
@@ -158,7 +139,7 @@ def fuse(model: torch.nn.Module) -> FusedModel | None:
         else:
             if reason is None:
                 return fused
-    get_logger(__name__).info("single completions use the library's decoding: %s", reason)
+    get_logger(__name__).info("completions use the library's decoding: %s", reason)
     return None
 
 
@@ -197,7 +178,7 @@ def _difference(model: torch.nn.Module, fused: FusedModel) -> str | None:
     """Compare both on a few ids."""
     ids = [each % len(fused.embeddings) for each in PROBE_IDS]
     expected = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
-    found = FusedSequence(fused, len(ids)).read(ids, num_logits=len(ids)).float()
+    found = FusedRows(fused, 1, len(ids)).read([Part(0, ids, len(ids))]).float()
     error = (found - expected).abs().mean() / expected.std()
     if error <= PROBE_TOLERANCE[str(fused.dtype).removeprefix("torch.")]:
         return None
@@ -236,17 +217,12 @@ def _product(module: torch.nn.Module, *names: str) -> Product:
     operations = torch.ops.mkldnn
     if not hasattr(operations, _MULTIPLY):
         return lambda inputs: torch.nn.functional.linear(inputs, weight, bias)
-    packed = getattr(operations, _LAY_OUT)(weight, 1)
+    packed = getattr(operations, _LAY_OUT)(weight, LAID_OUT_FOR_ROWS)
     multiply = getattr(operations, _MULTIPLY)
     return lambda inputs: cast("torch.Tensor", multiply(inputs, packed, bias, "none", [], ""))
 
 
 def _rms(hidden: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    wide = hidden.float()
-    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-    return weight * wide.to(hidden.dtype)
-
-
-def _mask(num_new: int, num_all: int) -> torch.Tensor:
-    """Return which positions ``[T, S]`` the last ones may look at."""
-    return torch.ones(num_new, num_all, dtype=torch.bool).tril(num_all - num_new)
+    squares = hidden.to(torch.float32, copy=True).square_()
+    scale = squares.mean(-1, keepdim=True).add_(eps).rsqrt_()
+    return (hidden * scale).to(hidden.dtype).mul_(weight)

@@ -1,4 +1,4 @@
-"""Generation with a key-value cache: batches sorted by length, and streams of single ids."""
+"""Generation with a key-value cache: many answers at a time, and streams of single ids."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     import torch
 
     from fim.inference.decoder import BatchDecoder
-    from fim.inference.drafting import DraftedLogits
     from fim.inference.fused import FusedModel
+    from fim.inference.fused_rows import FusedBatch
 
 END = "end"
 LENGTH = "length"
-MIN_LEAVING_SHARE = 0.125
+JOINING_SHARE = 0.125
 
 
 class GenerationWatcher:
@@ -86,11 +86,10 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    model: torch.nn.Module
     prompts: Sequence[Sequence[int]]
     options: GenerationOptions
     stop_ids: frozenset[int]
-    pad_id: int
+    batch_size: int
     watcher: GenerationWatcher
 
 
@@ -104,11 +103,12 @@ def generate_batch(
     batch_size: int = 16,
     watcher: GenerationWatcher | None = None,
     respellings: Sequence[Respelling] | None = None,
+    fused: FusedModel | None = None,
 ) -> list[GeneratedIds]:
     """Generate an answer for every prompt, many at a time.
 
-    Prompts are sorted by length, so that rows of a batch need little padding; rows that are done
-    leave the batch. Greedy answers in float32 are those of one-by-one generation.
+    Prompts are sorted by length; rows that are done leave the batch, and on a fused model the next
+    prompts take their place. Greedy answers in float32 are those of one-by-one generation.
 
     Args:
         model: A causal language model of transformers.
@@ -119,25 +119,31 @@ def generate_batch(
         batch_size: Prompts generated together.
         watcher: Is told of every id, may end answers and may ask for true answers to be scored.
         respellings: What each answer has to spell first; those ids are not part of the answer.
+        fused: The model in the form that is fast on a CPU, where there is one.
 
     Raises:
         InferenceError: A prompt is empty.
         PromptTooLongError: A prompt leaves no room in the model's window.
     """
+    from fim.inference.decoder import BatchDecoder
+
     spelled = list(respellings) if respellings is not None else [None] * len(prompts)
     limits = [
         answer_limit(model, prompt, options, respelling)
         for prompt, respelling in zip(prompts, spelled, strict=True)
     ]
     watcher = watcher or GenerationWatcher()
-    task = _Task(model, prompts, options, frozenset(stop_ids), pad_id, watcher)
+    task = _Task(prompts, options, frozenset(stop_ids), batch_size, watcher)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
-    results: dict[int, GeneratedIds] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        rows = [_Row(index, limits[index], spelled[index]) for index in chosen]
-        _run_batch(task, rows)
-        results.update((row.index, row.result()) for row in rows)
+    rows = [_Row(index, limits[index], spelled[index]) for index in order]
+    if fused is not None and rows:
+        _run(task, rows, _fused_batch(fused, task, rows))
+    else:
+        most = max((limit.all_tokens for limit in limits), default=0)
+        for start in range(0, len(rows), batch_size):
+            decoder = BatchDecoder(model, pad_id=pad_id, max_new_tokens=most)
+            _run(task, rows[start : start + batch_size], decoder)
+    results = {row.index: row.result() for row in rows}
     return [results[index] for index in range(len(prompts))]
 
 
@@ -152,7 +158,7 @@ class TokenStream(Iterator[int]):
         pad_id: An id that the model's vocabulary holds.
         respelling: What has to be spelled first.
         draft: Ids that are likely to come first.
-        fused: The model in the form that is fast for one sequence, where there is one.
+        fused: The model in the form that is fast on a CPU, where there is one.
 
     Raises:
         InferenceError: The prompt is empty.
@@ -178,11 +184,12 @@ class TokenStream(Iterator[int]):
         self._row = _Row(0, limit, respelling)
         self._stop_ids = frozenset(stop_ids)
         num_new = limit.all_tokens
-        self._logits: DraftedLogits | BatchDecoder = (
-            BatchDecoder(model, [prompt], pad_id=pad_id, max_new_tokens=num_new)
+        self._decoder: DraftedLogits | BatchDecoder = (
+            BatchDecoder(model, pad_id=pad_id, max_new_tokens=num_new)
             if fused is None
-            else DraftedLogits(fused, prompt, draft=draft, num_new=num_new)
+            else DraftedLogits(fused, draft=draft, num_new=num_new)
         )
+        self._prompt = prompt
         self._chooser = TokenChooser(options, [prompt], [0])
         self._chosen: torch.Tensor | None = None
 
@@ -194,7 +201,9 @@ class TokenStream(Iterator[int]):
         if row.stop_reason is not None:
             raise StopIteration
         before = self._chosen
-        logits = self._logits.prefill() if before is None else self._logits.step(before)
+        logits = (
+            self._decoder.read([self._prompt])[0] if before is None else self._decoder.step(before)
+        )
         self._chosen = self._chooser.choose(constrain(logits, [row.respelling]))
         token_id = int(self._chosen[0])
         if token_id in self._stop_ids:
@@ -241,47 +250,64 @@ def answer_limit(
     return AnswerLimit(options.max_new_tokens, min(most, window - len(prompt)))
 
 
-def _run_batch(task: _Task, rows: Sequence[_Row]) -> None:
-    from fim.inference.decoder import BatchDecoder
+def _fused_batch(fused: FusedModel, task: _Task, rows: Sequence[_Row]) -> FusedBatch:
+    from fim.inference.fused_rows import FusedBatch
 
-    active = list(rows)
-    prompts = [task.prompts[row.index] for row in active]
-    gold = [task.watcher.gold.get(row.index, ()) for row in active]
-    decoder = BatchDecoder(
-        task.model,
-        prompts,
-        pad_id=task.pad_id,
-        max_new_tokens=max(row.limit.all_tokens for row in active),
-        max_answer_tokens=max(len(answer) for answer in gold),
+    capacity = max(
+        len(task.prompts[row.index])
+        + max(row.limit.all_tokens, len(task.watcher.gold.get(row.index, ())))
+        for row in rows
     )
-    chooser = TokenChooser(task.options, prompts, [row.index for row in active])
-    logits = _read_prompts(task, decoder, active, gold)
+    return FusedBatch(fused, min(len(rows), task.batch_size), capacity)
+
+
+def _run(task: _Task, rows: Sequence[_Row], decoder: BatchDecoder | FusedBatch) -> None:
+    """Generate the answers of rows; those that find no room at first wait for others to leave."""
+    import torch
+
+    waiting, active = list(rows), list[_Row]()
+    chooser = TokenChooser(task.options, [], [])
+    parts: list[torch.Tensor] = []
     while True:
+        room = task.batch_size - len(active)
+        if waiting and (not active or room >= JOINING_SHARE * task.batch_size):
+            joining, waiting = waiting[:room], waiting[room:]
+            parts.append(_read_prompts(task, decoder, joining))
+            chooser.join([task.prompts[row.index] for row in joining], [r.index for r in joining])
+            active += joining
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
         chosen = chooser.choose(constrain(logits, [row.respelling for row in active]))
         for row, token_id in zip(active, chosen.tolist(), strict=True):
             if row.stop_reason is None:
                 _accept(task, row, token_id)
-        alive = [slot for slot, row in enumerate(active) if row.stop_reason is None]
-        if not alive:
+        staying = _staying([row.stop_reason is None for row in active])
+        if not staying and not waiting:
             return
-        if len(active) - len(alive) >= max(1, MIN_LEAVING_SHARE * len(active)):
-            decoder.keep(alive)
-            chooser.keep(alive)
-            chosen = chosen[alive]
-            active = [active[slot] for slot in alive]
-        logits = decoder.step(chosen)
+        if len(active) - len(staying) >= max(1, decoder.leaving_share * len(active)):
+            decoder.keep(staying)
+            chooser.keep(staying)
+            chosen = chosen[staying]
+            active = [active[slot] for slot in staying]
+        parts = [decoder.step(chosen)] if staying else []
+
+
+def _staying(is_alive: Sequence[bool]) -> list[int]:
+    """Return the slots that are alive, the last ones in the places of those that are not."""
+    alive = [slot for slot, each in enumerate(is_alive) if each]
+    last = alive[::-1]
+    return [slot if is_alive[slot] else last.pop(0) for slot in range(len(alive))]
 
 
 def _read_prompts(
-    task: _Task, decoder: BatchDecoder, rows: Sequence[_Row], gold: Sequence[Sequence[int]]
+    task: _Task, decoder: BatchDecoder | FusedBatch, rows: Sequence[_Row]
 ) -> torch.Tensor:
-    """Return the first logits, scoring true answers on the way where there are some."""
-    if not any(gold) or not decoder.can_rewind:
-        return decoder.prefill()
-    logits, losses = decoder.prefill_with_answers(gold)
-    for row, answer, values in zip(rows, gold, losses, strict=True):
-        if answer:
-            task.watcher.scored(row.index, values)
+    """Return the first logits of rows, scoring true answers on the way where there are some."""
+    gold = [task.watcher.gold.get(row.index, ()) for row in rows]
+    logits, losses = decoder.read([task.prompts[row.index] for row in rows], gold)
+    if losses:
+        for row, answer, values in zip(rows, gold, losses, strict=True):
+            if answer:
+                task.watcher.scored(row.index, values)
     return logits
 
 

@@ -121,14 +121,21 @@ class TokenChooser:
         with torch.inference_mode():
             if self._options.repetition_penalty != 1:
                 logits = self._penalised(logits.float())
-            chosen = logits.argmax(-1) if self._options.temperature == 0 else self._sample(logits)
+            chosen = (
+                logits.max(-1).indices if self._options.temperature == 0 else self._sample(logits)
+            )
         if self._options.repetition_penalty != 1:
             for seen, token_id in zip(self._seen, chosen.tolist(), strict=True):
                 seen.append(token_id)
         return chosen
 
+    def join(self, prompts: Sequence[Sequence[int]], streams: Sequence[int]) -> None:
+        """Add rows behind those there are."""
+        self._seen += [list(prompt) for prompt in prompts]
+        self._streams += streams
+
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget every row but these."""
+        """Forget every row but these, which take this order."""
         self._seen = [self._seen[row] for row in rows]
         self._streams = [self._streams[row] for row in rows]
         if self._generators:
@@ -152,8 +159,8 @@ class TokenChooser:
     def _sample(self, logits: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if not self._generators:
-            self._generators = [self._generator(stream, logits) for stream in self._streams]
+        new = self._streams[len(self._generators) :]
+        self._generators += [self._generator(stream, logits) for stream in new]
         probabilities = _probabilities(logits.float(), self._options)
         rows = [
             torch.multinomial(row, 1, generator=generator)
