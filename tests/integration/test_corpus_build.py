@@ -254,21 +254,23 @@ def test_no_long_held_out_middle_stands_in_training_text(tmp_path: Path) -> None
             assert not any(example.middle in text for text in texts)
 
 
-def test_near_duplicates_share_a_side_and_are_listed(tmp_path: Path) -> None:
-    root = tmp_path / "tree"
-    root.mkdir()
+def test_the_first_of_near_duplicates_stays_and_the_others_are_counted(tmp_path: Path) -> None:
+    roots = (tmp_path / "tree", tmp_path / "other")
+    for root in roots:
+        root.mkdir()
     for n in range(12):
-        (root / f"original_{n}.py").write_text(module(n, 40))
+        (roots[0] / f"original_{n}.py").write_text(module(n, 40))
+        root = roots[n % 2]
         (root / f"variant_{n}.py").write_text(module(n, 40) + f"EXTRA = {n}\n")
-    built = build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
-    side = {example.path: example.split for example in (*built.train, *built.held_out)}
-    assert {side.get(f"original_{n}.py") == side.get(f"variant_{n}.py") for n in range(12)} == {
-        True
-    }
+    built = build_corpus(roots, settings=SETTINGS, out=tmp_path / "set")
+    files = built.manifest["files"]
+    assert isinstance(files, dict)
+    assert (files["seen"], files["used"], files["dropped"]) == (24, 12, {"near_duplicate": 12})
+    paths = {example.path for example in (*built.train, *built.held_out)}
+    assert paths == {f"original_{n}.py" for n in range(12)}
     groups = built.manifest["near_duplicates"]
     assert isinstance(groups, list)
-    assert len(groups) == 12
-    assert all(len(group["files"]) == 2 for group in groups)
+    assert [len(group["files"]) for group in groups] == [2] * 12
 
 
 def test_sub_samples_are_bounded_spread_and_repeatable(tree: Path, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_repositories_are_held_out_whole_and_forks_go_along(tmp_path: Path) -> N
         root.mkdir()
         for n in range(first, first + 6):
             (root / f"m{n}.py").write_text(module(n) + f"NAME = '{name}'\n")
+        (root / "own.py").write_text(module(len(roots) + 70))
         roots.append(root)
     built = build_corpus(roots, settings=use(split="repo"), out=tmp_path / "set")
     sides = {frozenset(row.repo for row in side) for side in (built.train, built.held_out)}
@@ -70,7 +71,7 @@ def test_repositories_are_held_out_whole_and_forks_go_along(tmp_path: Path) -> N
     named = use(split="repo", held_out_repos=("b",))
     built = build_corpus(roots, settings=named, out=tmp_path / "named")
     assert {row.repo for row in built.held_out} == {"b"}
-    assert {row.repo for row in built.train} == {"a"}
+    assert {row.path for row in built.train if row.repo != "a"} == {"own.py"}
     files = built.manifest["files"]
     assert isinstance(files, dict)
     assert files["dropped"] == {"like_held_out": 6}

@@ -56,7 +56,7 @@ def corpus_manifest(
         "splits": {
             split: _facts(split, rows[split], hashes[split], build.placed) for split in rows
         },
-        "near_duplicates": _near_duplicates(build.placed),
+        "near_duplicates": _near_duplicates((*build.placed, *build.repeated)),
     }
 
 

@@ -185,6 +185,7 @@ class CorpusBuild:
         self.reader = DocumentReader(settings, selection=selection, on_drop=on_drop)
         self.holes = Tally()
         self.placed: tuple[Placed, ...] = ()
+        self.repeated: list[Placed] = []
         self.context = ContextCounts()
         self.num_known: Counter[str] = Counter()
         self.library = Library()
@@ -283,14 +284,18 @@ class CorpusBuild:
             self.settings.near_duplicate_threshold,
         )
         sides = choose_sides(stored, leaders, self.settings)
-        placed = []
-        for item, leader, split, reason in zip(
-            stored, sides.leaders, sides.splits, sides.reasons, strict=True
+        placed, first = [], dict[tuple[int, str], int]()
+        for index, (item, leader, split, reason) in enumerate(
+            zip(stored, sides.leaders, sides.splits, sides.reasons, strict=True)
         ):
-            if reason is None:
-                placed.append(Placed(item, stored[leader].document.id, split))
-            else:
+            found = Placed(item, stored[leader].document.id, split)
+            if reason is not None:
                 self.reader.drop(item.key, reason)
+            elif item.lines is None and first.setdefault((leader, split), index) != index:
+                self.repeated.append(found)
+                self.reader.drop(item.key, DropReason.NEAR_DUPLICATE)
+            else:
+                placed.append(found)
         return tuple(placed)
 
     def _cut(self, placed: Sequence[Placed]) -> tuple[CutDocument, ...]:

@@ -169,7 +169,7 @@ def _explanation(
         reason="",
         split=split,
         num_rows=sum(len(item.spans) for item in used),
-        num_alike=sum(group == other for other, _ in groups.values()) - 1,
+        num_alike=sum(group == item.group for item in (*build.placed, *build.repeated)) - 1,
     )
 
 

@@ -44,6 +44,7 @@ class DropReason(StrEnum):
     SECRET = "secret"  # noqa: S105
     DENIED_LICENCE = "denied_licence"
     EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     LIKE_HELD_OUT = "like_held_out"
     PARSE_FAILURE = "parse_failure"
     NO_HOLES = "no_holes"
