@@ -7,6 +7,7 @@ forks a process for each: the heavy imports are paid once, and each process can 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -136,6 +137,7 @@ def serve() -> int:
     import fim.training.trainer
 
     assert fim.training.sft
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if not child:

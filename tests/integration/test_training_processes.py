@@ -76,6 +76,13 @@ def figures(run: Path) -> list[dict[str, float]]:
     ]
 
 
+def held_by_processes(out: str) -> list[tuple[str, str]]:
+    """Return each process's steps and hash of its weights."""
+    told = [line.split()[1:] for line in out.splitlines() if line.startswith("process ")]
+    assert sorted(rank for rank, *_ in told) == ["0", "1"]
+    return [(steps, weights) for _, steps, weights in told]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_two_processes_are_one_with_twice_the_accumulation(
@@ -96,7 +103,8 @@ def test_two_processes_are_one_with_twice_the_accumulation(
     with launch(learner, tmp_path / "two", *options) as process:
         out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err[-3000:]
-    assert [line for line in out.split() if line.isdigit()] == ["0", "1", "2", "3", "4"]
+    assert [line for line in out.splitlines() if line.isdigit()] == ["0", "1", "2", "3", "4"]
+    assert len(set(held_by_processes(out))) == 1
     expected, found = figures(tmp_path / "one"), figures(tmp_path / "two")
     assert len(found) == len(expected) == 6
     for ours, theirs in zip(found, expected, strict=True):
@@ -183,9 +191,7 @@ def test_the_clock_of_any_process_ends_all_of_them(
     settings = {**LONG, "max_steps": 1000, "max_minutes": 2.0, "eval_steps": 500}
     options = ("--settings", json.dumps(settings), "--delay", "0", "--fast-rank", str(fast_rank))
     out = ended(launch(learner, tmp_path / "run", *options))
-    told = [line.split()[1:] for line in out.splitlines() if line.startswith("process ")]
-    assert sorted(rank for rank, *_ in told) == ["0", "1"]
-    ((steps, _),) = {(steps, weights) for _, steps, weights in told}
+    ((steps, _),) = set(held_by_processes(out))
     assert 1 < int(steps) < 100
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert checkpoint.name == f"checkpoint-{steps}"
