@@ -1,4 +1,7 @@
-"""Plots of the table of ``train.py``: speed by holes and length, and time against its floor."""
+"""Plots of growth: training by holes and length against its floor, building by corpus size.
+
+python benchmarks/growth.py TABLE FOLDER [--corpus FILE]
+"""
 
 from __future__ import annotations
 
@@ -95,6 +98,31 @@ def plot_growth(source: Path, folder: Path) -> list[Path]:
     return [speed_plot, floor_plot]
 
 
+def plot_corpus_growth(source: Path, folder: Path) -> Path:
+    """Write a plot of processor time and memory against the size of what is built.
+
+    Args:
+        source: One build for each size, as the memory test prints them.
+        folder: Where the plot goes.
+    """
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "fim"
+    from matplotlib import pyplot as plt
+
+    runs = sorted(json.loads(source.read_text("utf-8"))["runs"], key=lambda run: run["megabytes"])
+    sizes = [run["megabytes"] for run in runs]
+    figure, (time_axis, memory_axis) = plt.subplots(1, 2, figsize=(8, 3.2))
+    time_axis.plot(sizes, [run["cpu_seconds"] for run in runs], marker="o")
+    time_axis.set(xlabel="MB of source", ylabel="processor seconds", xlim=(0, None), ylim=(0, None))
+    memory_axis.plot(sizes, [run["peak_mib"][0] for run in runs], marker="o")
+    memory_axis.set(xlabel="MB of source", ylabel="peak MiB", xlim=(0, None), ylim=(0, None))
+    path = folder / "corpus-growth.svg"
+    _save(figure, path)
+    return path
+
+
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure without anything that differs between two writings."""
     figure.tight_layout()
@@ -103,11 +131,14 @@ def _save(figure: Figure, path: Path) -> None:
 
 def main() -> int:
     """Plot a table that was written before."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--corpus", type=Path, help="builds of several sizes")
     arguments = parser.parse_args()
     plot_growth(arguments.source, arguments.folder)
+    if arguments.corpus is not None:
+        plot_corpus_growth(arguments.corpus, arguments.folder)
     return 0
 
 
