@@ -285,6 +285,7 @@ def _batch(bench: Bench, *, size: int) -> dict[str, object]:
         stop_ids=bench.stop_ids,
         pad_id=bench.pad_id,
         batch_size=size,
+        fused=bench.fused,
     )
     seconds = time.perf_counter() - began
     return {"name": "fim, batches", "size": size, "holes_per_second": len(bench.prompts) / seconds}

@@ -301,3 +301,14 @@ def test_an_adapter_counts_once_it_is_merged() -> None:
         for each in (fused, None)
     ]
     assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_a_merged_adapter_may_have_other_numbers_than_its_base() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
+    model = get_peft_model(_model("llama").to(torch.bfloat16), config).eval()
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16, torch.float32}
+    model.merge_adapter()
+    assert fuse(model) is not None

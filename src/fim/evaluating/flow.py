@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fim.types import Progress
 
 
+BATCHES_UNTIL_WRITTEN = 4
 MAX_SCRIPTS_THAT_FAIL = 0.05
 LATE = frozenset({"timeout", "killed"})
 
@@ -198,13 +199,16 @@ def _answer_all(
     folder: EvaluationFolder,
     progress: Progress | None,
 ) -> None:
-    """Answer the holes that have no sample yet, the longest prompts first, a batch at a time."""
+    """Answer the holes that have no sample yet, the longest prompts first, some batches at a time.
+
+    Within them, holes take the place of those that are answered.
+    """
     pending = _pending(suite, folder)
     if not pending:
         return
     asked = make_contestant(resolved, request, suite)
     folder.add_facts({"asked": dict(asked.facts)})
-    size = resolved.settings.eval.batch_size
+    size = BATCHES_UNTIL_WRITTEN * resolved.settings.eval.batch_size
     done = len(suite.items) - len(pending)
     if progress:
         progress.start("answers", len(suite.items))

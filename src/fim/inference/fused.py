@@ -153,14 +153,20 @@ def why_not(model: torch.nn.Module) -> str | None:
 
 def _obstacles(base: torch.nn.Module) -> Iterator[tuple[bool, str]]:
     """Yield everything that could be in the way, and whether it is."""
-    config, weights = model_config(base), list(base.parameters())
+    config, adapted = model_config(base), [each for each in base.modules() if _is_adapted(each)]
+    added = {
+        id(weight)
+        for each in adapted
+        for name, weight in each.named_parameters()
+        if not name.startswith("base_layer.")
+    }
+    weights = [weight for weight in base.parameters() if id(weight) not in added]
     size = sum(weight.nbytes for weight in weights)
     kinds = set(getattr(config, "layer_types", None) or [_FULL_ATTENTION])
     is_sliding = getattr(config, "use_sliding_window", True) and getattr(
         config, "sliding_window", None
     )
     rope = getattr(base.get_submodule("model.rotary_emb"), "rope_type", "default")
-    adapted = [each for each in base.modules() if hasattr(each, "base_layer")]
     numbers = {str(weight.dtype).removeprefix("torch.") for weight in weights}
     yield {weight.device.type for weight in weights} != {"cpu"}, "the model is not on the CPU"
     yield (
@@ -172,6 +178,10 @@ def _obstacles(base: torch.nn.Module) -> Iterator[tuple[bool, str]]:
     yield config.hidden_act != "silu", f"its activation is {config.hidden_act}"
     yield not all(getattr(each, "merged", False) for each in adapted), "its adapter is not merged"
     yield len(numbers) > 1 or not numbers <= set(PROBE_TOLERANCE), f"its numbers are {numbers}"
+
+
+def _is_adapted(module: torch.nn.Module) -> bool:
+    return hasattr(module, "base_layer")
 
 
 def _difference(model: torch.nn.Module, fused: FusedModel) -> str | None:
