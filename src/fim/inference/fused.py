@@ -177,11 +177,22 @@ def _obstacles(base: torch.nn.Module) -> Iterator[tuple[bool, str]]:
     yield rope not in _FIXED_ROPE, f"its rotations ({rope}) depend on the length"
     yield config.hidden_act != "silu", f"its activation is {config.hidden_act}"
     yield not all(getattr(each, "merged", False) for each in adapted), "its adapter is not merged"
+    yield (
+        not all(
+            _has_weight(base.get_submodule(name)) for name in ("model.embed_tokens", "lm_head")
+        ),
+        "rows of its vocabulary were trained",
+    )
     yield len(numbers) > 1 or not numbers <= set(PROBE_TOLERANCE), f"its numbers are {numbers}"
 
 
 def _is_adapted(module: torch.nn.Module) -> bool:
     return hasattr(module, "base_layer")
+
+
+def _has_weight(module: torch.nn.Module) -> bool:
+    own = cast("torch.nn.Module", getattr(module, "base_layer", module))
+    return any(name == "weight" for name, _ in own.named_parameters(recurse=False))
 
 
 def _difference(model: torch.nn.Module, fused: FusedModel) -> str | None:
