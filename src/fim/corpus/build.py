@@ -359,14 +359,13 @@ class CorpusBuild:
             spool=self._work,
         )
         needles: set[str] = set()
-        ngrams = np.zeros(0, dtype=np.uint64)
+        ngrams = [np.zeros(0, dtype=np.uint64)]
         for found in self.run(job, self._training_texts(cut), "looking for leaks"):
             needles |= found.needles
-            if found.ngrams is not None and len(found.ngrams):
-                ngrams = np.union1d(ngrams, found.ngrams)
-        return without_leaks(
-            held_out, needles=needles, ngrams=ngrams, width=width, tally=self.holes
-        )
+            if found.ngrams is not None:
+                ngrams.append(found.ngrams)
+        runs = np.unique(np.concatenate(ngrams))
+        return without_leaks(held_out, needles=needles, ngrams=runs, width=width, tally=self.holes)
 
     def _training_texts(self, cut: Sequence[CutDocument]) -> Sequence[StoredDocument]:
         """Return what training rows may hold: their own documents, and those shown as context."""

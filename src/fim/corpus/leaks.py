@@ -25,7 +25,8 @@ class Found:
 
     Args:
         needles: Middles that stand there verbatim; each is named once in a process.
-        ngrams: Sorted hashes of the runs of tokens seen in the process so far, last of a chunk.
+        ngrams: Sorted hashes of the runs of tokens that stood in a chunk, each named once in a
+            process; with the last document of the chunk.
     """
 
     needles: frozenset[str]
@@ -60,7 +61,7 @@ class LeakWorker:
         self._verbatim = VerbatimSearch(job.needles)
         self._ngrams = NgramSearch(job.ngrams, job.width)
         self._spool = Spool(job.spool)
-        self._told: frozenset[str] = frozenset()
+        self._told: set[str] = set()
 
     def work(self, items: Sequence[StoredDocument]) -> Sequence[Found]:
         """Return what stands in each document."""
@@ -70,8 +71,9 @@ class LeakWorker:
             self._verbatim.scan(text)
             self._ngrams.scan(text)
             is_last = number == len(items)
-            found = frozenset(self._verbatim.found) - self._told if is_last else frozenset()
-            answers.append(Found(found, self._ngrams.found if is_last else None))
+            is_new = is_last and len(self._verbatim.found) > len(self._told)
+            found = frozenset(self._verbatim.found - self._told) if is_new else frozenset()
+            answers.append(Found(found, self._ngrams.news() if is_last else None))
             self._told |= found
         return answers
 

@@ -38,11 +38,18 @@ class NgramSearch:
         self._width = width
         self._table = HashTable(wanted)
         self._hits = np.zeros(len(self._table.keys), dtype=bool)
+        self._told = self._hits.copy()
 
     @property
     def found(self) -> Hashes:
         """Return the sorted hashes that stood in a text so far."""
         return self._table.keys[self._hits]
+
+    def news(self) -> Hashes:
+        """Return the sorted hashes that stood in a text for the first time since the last call."""
+        fresh = self._hits & ~self._told
+        self._told |= fresh
+        return self._table.keys[fresh]
 
     def scan(self, text: str) -> int:
         """Look for every run in one text and return how many different ones stand there."""
@@ -56,10 +63,14 @@ class NgramSearch:
 
 
 def share_found(wanted: Hashes, found: Hashes) -> float:
-    """Return the share of some sorted hashes that are among others, 0 to 1."""
+    """Return the share of some hashes that are among others, which are sorted, 0 to 1."""
     import numpy as np
 
-    return float(np.isin(wanted, found).mean()) if len(wanted) else 0.0
+    if not len(wanted) or not len(found):
+        return 0.0
+    places = np.searchsorted(found, wanted)
+    places[places == len(found)] = 0
+    return float((found[places] == wanted).mean())
 
 
 def all_ngrams(texts: Iterable[str], width: int = GOLD_TOKENS) -> Hashes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.corpus.hashing import stable_hash
-from fim.corpus.ngrams import ngram_hashes
+from fim.corpus.ngrams import ngram_hashes, share_found
 from fim.corpus.reasons import HoleDropReason
 from fim.corpus.shards import DocumentRows, row_id
 from fim.corpus.splits import leak_needle
@@ -81,13 +81,12 @@ def without_leaks(
         width: Tokens in a run; 0 looked for none.
         tally: Told of every hole left out.
     """
-    import numpy as np
 
     def is_clean(middle: str) -> bool:
         if leak_needle(middle) in needles:
             tally.drop(HoleDropReason.MIDDLE_IN_TRAINING_TEXT)
             return False
-        if width and np.isin(ngram_hashes(middle, width), ngrams).any():
+        if width and share_found(ngram_hashes(middle, width), ngrams) > 0:
             tally.drop(HoleDropReason.NGRAM_IN_TRAINING_TEXT)
             return False
         return True

@@ -29,6 +29,7 @@ def test_a_run_is_found_in_another_layout() -> None:
     assert len(search.found) == 4
     assert search.scan("nothing of it stands in here at all") == 0
     assert 0 < share_found(ngram_hashes(TEXT, 5), search.found) < 1
+    assert len(search.news()) == len(search.found) > len(search.news()) == 0
 
 
 def test_short_and_empty_texts_have_no_runs() -> None:
