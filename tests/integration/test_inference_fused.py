@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
-from fim.inference.drafting import MOST_DRAFTED_TOKENS, PromptLookup
+from fim.inference.drafting import MOST_DRAFTED_TOKENS, NGRAM_TOKENS, PromptLookup
 from fim.inference.fused import fuse, why_not
 from fim.inference.fused_rows import FusedRows, Part
 
@@ -236,7 +236,7 @@ def test_a_draft_followed_the_same_ids_before(first: list[int], second: list[int
     lookup.extend(second)
     draft, ids = lookup.draft(4), first + second
     assert len(draft) <= 4
-    for size in (3, 2):
+    for size in NGRAM_TOKENS:
         places = [end for end in range(size, len(ids)) if ids[end - size : end] == ids[-size:]]
         if places:
             assert draft == ids[places[-1] : places[-1] + 4]

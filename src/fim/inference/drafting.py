@@ -1,7 +1,7 @@
 """Prompt lookup: several tokens for one reading of the weights, none of them different.
 
-What comes next has often stood in the prompt before: the tokens that followed the last two or three
-then are a draft. The model reads the draft behind the last token at about the price of that token
+What comes next has often stood in the prompt before: the tokens that followed the last ones (five,
+three, two or one of them) are a draft. The model reads the draft behind the last token at about the price of that token
 alone; as long as it chooses what the draft says, its next logits are there already.
 
 Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192.
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from fim.inference.fused import FusedModel
 
-MOST_DRAFTED_TOKENS = 7
-NGRAM_TOKENS = (3, 2)
+MOST_DRAFTED_TOKENS = 15
+NGRAM_TOKENS = (5, 3, 2, 1)
 
 
 class PromptLookup:
