@@ -1,8 +1,8 @@
 """Prompt lookup: several tokens for one reading of the weights, none of them different.
 
-What comes next has often stood in the prompt before: the tokens that followed the last ones (five,
-three, two or one of them) are a draft. The model reads the draft behind the last token at about the price of that token
-alone; as long as it chooses what the draft says, its next logits are there already.
+What comes next has often stood in the prompt before: the tokens that followed the last ones then
+(five, three, two or one of them) are a draft. The model reads it behind the last token at about the
+price of that token alone; as long as it chooses what the draft says, its next logits are there.
 
 Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192.
 """
