@@ -30,9 +30,9 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """A folder in which a short quickstart was run, and its answer."""
+    """A folder in which a shortened quickstart was run, and its answer."""
     folder = tmp_path_factory.mktemp("quickstart")
-    done = run(folder, "quickstart", "--json", "--minutes", "3", "--set", "eval.num_holes=40")
+    done = run(folder, "quickstart", "--json", "--minutes", "7", "--set", "eval.num_holes=200")
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout)
 
