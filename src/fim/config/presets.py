@@ -50,8 +50,8 @@ _PRESETS = (
     Preset(
         name="cpu",
         description="No accelerator: the embedded SmolLM2-135M on Python's standard library.",
-        memory="up to 7.3 GiB, measured in quickstart",
-        speed="3.6 holes per second, measured on 2 cores with AMX",
+        memory="up to 7.6 GiB, measured in quickstart",
+        speed="3.7 holes per second, measured on 2 cores with AMX",
         min_vram_mib=0,
         values={
             "model.name": EMBEDDED_MODEL_NAME,
