@@ -65,7 +65,7 @@ class Bench:
     prompts: Sequence[Sequence[int]]
     stop_ids: tuple[int, ...]
     pad_id: int
-    fused: Any
+    fast: Any
 
     def generate(self, prompt: Sequence[int], seen: Callable[[], None], **how: object) -> list[int]:
         """Complete by the library."""
@@ -104,7 +104,7 @@ class Bench:
         return [each for each in answer if each not in self.stop_ids]
 
     def stream(
-        self, prompt: Sequence[int], seen: Callable[[], None], *, is_fused: bool
+        self, prompt: Sequence[int], seen: Callable[[], None], *, is_fast: bool
     ) -> list[int]:
         """Complete by fim."""
         from fim.inference import GenerationOptions, TokenStream
@@ -115,7 +115,7 @@ class Bench:
             options=GenerationOptions(max_new_tokens=MOST_TOKENS),
             stop_ids=self.stop_ids,
             pad_id=self.pad_id,
-            fused=self.fused if is_fused else None,
+            fast=self.fast if is_fast else None,
         )
         answer = []
         for token_id in tokens:
@@ -176,7 +176,7 @@ def _bench(options: argparse.Namespace) -> tuple[Bench, dict[str, object]]:
     from fim.config import load_settings
     from fim.data import TokenizerView
     from fim.formats import read_record, resolve_format, resolve_record
-    from fim.inference.fused import fuse
+    from fim.inference.fast import fast_form
     from fim.pipeline import make_encoder, make_loader
 
     resolved = load_settings(preset="cpu", env={}, overrides={"model.dtype": options.dtype})
@@ -193,7 +193,7 @@ def _bench(options: argparse.Namespace) -> tuple[Bench, dict[str, object]]:
     encoder = make_encoder(settings, view, resolved_format=wanted)
     model = loaded.model.eval()
     began = time.perf_counter()
-    fused = fuse(model)
+    fast = fast_form(model)
     fuse_seconds = time.perf_counter() - began
     prompts = [encoder.prompt(hole).ids for hole in _holes(options.holes)]
     size = sum(weight.nbytes for weight in model.parameters())
@@ -208,7 +208,7 @@ def _bench(options: argparse.Namespace) -> tuple[Bench, dict[str, object]]:
         "floor_ms_per_reading": size / bandwidth * 1000,
     }
     resolved_format = encoder.resolved
-    return Bench(model, prompts, resolved_format.stop_ids, resolved_format.pad_id, fused), facts
+    return Bench(model, prompts, resolved_format.stop_ids, resolved_format.pad_id, fast), facts
 
 
 def _holes(num_holes: int) -> list[Any]:
@@ -231,7 +231,7 @@ def _holes(num_holes: int) -> list[Any]:
 def _contestants(bench: Bench, *, is_small: bool) -> dict[str, Contestant]:
     found = {
         PLAIN: bench.generate,
-        OURS: lambda prompt, seen: bench.stream(prompt, seen, is_fused=True),
+        OURS: lambda prompt, seen: bench.stream(prompt, seen, is_fast=True),
     }
     if is_small:
         return found
@@ -243,7 +243,7 @@ def _contestants(bench: Bench, *, is_small: bool) -> dict[str, Contestant]:
         f"{PLAIN}, prompt lookup": lambda prompt, seen: bench.generate(
             prompt, seen, prompt_lookup_num_tokens=7
         ),
-        "fim, library's layers": lambda prompt, seen: bench.stream(prompt, seen, is_fused=False),
+        "fim, library's layers": lambda prompt, seen: bench.stream(prompt, seen, is_fast=False),
     }
 
 
@@ -285,7 +285,7 @@ def _batch(bench: Bench, *, size: int) -> dict[str, object]:
         stop_ids=bench.stop_ids,
         pad_id=bench.pad_id,
         batch_size=size,
-        fused=bench.fused,
+        fast=bench.fast,
     )
     seconds = time.perf_counter() - began
     return {"name": "fim, batches", "size": size, "holes_per_second": len(bench.prompts) / seconds}

@@ -25,26 +25,37 @@ from transformers import (
 )
 
 from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
-from fim.inference.drafting import MOST_DRAFTED_TOKENS, NGRAM_TOKENS, PromptLookup
-from fim.inference.fused import fuse, why_not
-from fim.inference.fused_rows import FusedRows, Part
+from fim.inference.drafting import MOST_DRAFTED_TOKENS, DRAFTED_TOKENS, PromptLookup
+from fim.inference.fast import fast_form, why_not
+from fim.inference.fused import FusedModel
+from fim.inference.onnx_model import OnnxModel, OnnxRows
+from fim.inference.rows import Part
 
 VOCABULARY = 90
 SHAPE = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
 }
+ENGINES = {"onnxruntime": OnnxModel, "torch": FusedModel}
 KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, {}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": True}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
 }
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+    """The class of fast models: the one that is taken first, and the other without a package."""
+    if request.param == "torch":
+        monkeypatch.setattr("fim.inference.fast.ONNX_PACKAGES", ("no_such_package",))
+    return ENGINES[request.param]
 
 
 def _model(kind: str, **changes: object) -> PreTrainedModel:
@@ -66,10 +77,10 @@ def _prompt(seed: int, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_greedy_ids_are_those_of_generate(kind: str) -> None:
+def test_greedy_ids_are_those_of_generate(kind: str, engine: type) -> None:
     model = _model(kind)
-    fused = fuse(model)
-    assert fused is not None
+    fused = fast_form(model)
+    assert isinstance(fused, engine)
     for seed, length in ((0, 0), (1, 3), (2, 40)):
         prompt = _prompt(seed, length)
         ids = torch.tensor([prompt])
@@ -83,10 +94,10 @@ def test_greedy_ids_are_those_of_generate(kind: str) -> None:
         )[0, len(prompt) :].tolist()
         options = GenerationOptions(max_new_tokens=40)
         arguments = {"options": options, "stop_ids": (7,), "pad_id": 0}
-        stream = TokenStream(model, prompt, fused=fused, draft=expected[:3], **arguments)
+        stream = TokenStream(model, prompt, fast=fused, draft=expected[:3], **arguments)
         found = [*stream, *([7] if stream.result().stop_reason == "end" else [])]
         assert found == expected
-        assert stream.result() == _all(TokenStream(model, prompt, fused=fused, **arguments))
+        assert stream.result() == _all(TokenStream(model, prompt, fast=fused, **arguments))
         assert stream.result() == _all(TokenStream(model, prompt, **arguments))
 
 
@@ -95,27 +106,28 @@ def _all(stream: TokenStream) -> object:
     return stream.result()
 
 
-def test_sampling_is_the_same_with_drafts() -> None:
+def test_sampling_is_the_same_with_drafts(engine: type) -> None:
     model = _model("llama")
-    fused = fuse(model)
+    fused = fast_form(model)
+    assert isinstance(fused, engine)
     options = GenerationOptions(
         max_new_tokens=30, temperature=0.7, top_k=20, top_p=0.9, repetition_penalty=1.2
     )
     found = [
-        _all(TokenStream(model, _prompt(4, 9), options=options, stop_ids=(), pad_id=0, fused=each))
+        _all(TokenStream(model, _prompt(4, 9), options=options, stop_ids=(), pad_id=0, fast=each))
         for each in (fused, None)
     ]
     assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_reading_in_parts_and_again_gives_the_same_logits(kind: str) -> None:
+def test_reading_in_parts_and_again_gives_the_same_logits(kind: str, engine: type) -> None:
     model = _model(kind)
-    fused = fuse(model)
-    assert fused is not None
+    fused = fast_form(model)
+    assert isinstance(fused, engine)
     ids = _prompt(5, 20)
     expected = model(torch.tensor([ids])).logits[0]
-    sequence = FusedRows(fused, 1, len(ids) + 4)
+    sequence = fused.rows(1, len(ids) + 4)
     sequence.read([Part(0, [*ids[:6], 1, 2, 3])])
     sequence.lengths[0] = 6
     rows = [sequence.read([Part(0, ids[6:9], 3)]), sequence.step(torch.tensor(ids[9:10]))]
@@ -155,11 +167,12 @@ class Scores(GenerationWatcher):
     ids=["greedy", "sampled"],
 )
 def test_rows_that_join_and_leave_are_those_of_the_library(
-    kind: str, options: GenerationOptions, monkeypatch: pytest.MonkeyPatch
+    kind: str, options: GenerationOptions, engine: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fim.inference.fused_rows.READ_TOKENS", 40)
+    monkeypatch.setattr("fim.inference.rows.READ_TOKENS", 40)
     model = _model(kind)
-    fused = fuse(model)
+    fused = fast_form(model)
+    assert isinstance(fused, engine)
     prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0, 9, 30, 1, 17, 2, 5))]
     gold = {0: [1, 2, 3], 4: [4] * 14, 7: [8]}
     how = {"options": options, "stop_ids": (7, 11), "pad_id": 0}
@@ -168,7 +181,7 @@ def test_rows_that_join_and_leave_are_those_of_the_library(
     for batch_size in (1, 3, 16):
         found = Scores(gold)
         assert answers == generate_batch(
-            model, prompts, watcher=found, fused=fused, batch_size=batch_size, **how
+            model, prompts, watcher=found, fast=fused, batch_size=batch_size, **how
         )
         assert sorted(found.finished) == list(range(len(prompts)))
         assert found.losses.keys() == gold.keys()
@@ -178,7 +191,7 @@ def test_rows_that_join_and_leave_are_those_of_the_library(
 
 def test_bfloat16_losses_stay_near_those_of_the_library() -> None:
     model = _model("llama").to(torch.bfloat16)
-    fused = fuse(model)
+    fused = fast_form(model)
     assert fused is not None
     gold = {0: [1, 2, 3], 1: [4] * 14, 2: [8]}
     prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0))]
@@ -187,22 +200,23 @@ def test_bfloat16_losses_stay_near_those_of_the_library() -> None:
         watcher = Scores(gold)
         options = GenerationOptions(max_new_tokens=1)
         generate_batch(
-            model, prompts, options=options, stop_ids=(), pad_id=0, watcher=watcher, fused=each
+            model, prompts, options=options, stop_ids=(), pad_id=0, watcher=watcher, fast=each
         )
         losses.append(torch.cat([torch.tensor(watcher.losses[index]) for index in gold]))
     torch.testing.assert_close(*losses, rtol=0.03, atol=0.1)
 
 
-def test_what_was_fused_is_freed_with_its_owner() -> None:
+def test_what_was_fused_is_freed_with_its_owner(engine: type) -> None:
     model = _model("llama")
-    fused = fuse(model)
+    fused = fast_form(model)
+    assert isinstance(fused, engine)
     generate_batch(
         model,
         [[1, 2], [3]],
         options=GenerationOptions(max_new_tokens=3),
         stop_ids=(),
         pad_id=0,
-        fused=fused,
+        fast=fused,
     )
     seen = weakref.ref(fused)
     del fused
@@ -211,18 +225,18 @@ def test_what_was_fused_is_freed_with_its_owner() -> None:
 
 def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model("llama")
-    fused = fuse(model)
+    fused = fast_form(model)
     assert fused is not None
     sizes: list[int] = []
-    read = FusedRows.read
+    read = OnnxRows.read
 
-    def counted(self: FusedRows, parts: list[Part]) -> torch.Tensor:
+    def counted(self: OnnxRows, parts: list[Part]) -> torch.Tensor:
         sizes.append(len(parts[0].ids))
         return read(self, parts)
 
-    monkeypatch.setattr(FusedRows, "read", counted)
+    monkeypatch.setattr(OnnxRows, "read", counted)
     options = GenerationOptions(max_new_tokens=60)
-    stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fused=fused)
+    stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fast=fused)
     assert len(list(stream)) == 60
     assert len(sizes) < 60
     assert max(sizes[1:]) <= MOST_DRAFTED_TOKENS + 1
@@ -236,10 +250,10 @@ def test_a_draft_followed_the_same_ids_before(first: list[int], second: list[int
     lookup.extend(second)
     draft, ids = lookup.draft(4), first + second
     assert len(draft) <= 4
-    for size in NGRAM_TOKENS:
+    for size, drafted in DRAFTED_TOKENS.items():
         places = [end for end in range(size, len(ids)) if ids[end - size : end] == ids[-size:]]
         if places:
-            assert draft == ids[places[-1] : places[-1] + 4]
+            assert draft == ids[places[-1] : places[-1] + min(4, drafted)]
             return
     assert draft == []
 
@@ -260,7 +274,7 @@ def test_what_cannot_be_fused_is_told(
     kind: str, changes: dict[str, object], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="fim"):
-        assert fuse(_model(kind, **changes)) is None
+        assert fast_form(_model(kind, **changes)) is None
     assert "completions use the library's decoding" in caplog.text
     assert reason in caplog.text
 
@@ -272,17 +286,17 @@ def test_other_models_are_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -
     assert why_not(model) is None
     assert why_not(model.to(torch.float64)) == "its numbers are {'float64'}"
     model.to(torch.float32)
-    monkeypatch.setattr("fim.inference.fused.MOST_WEIGHT_BYTES", 1)
-    assert "held twice" in str(why_not(model))
+    monkeypatch.setattr("fim.inference.fast.MOST_WEIGHT_BYTES", 1)
+    assert "held more than once" in str(why_not(model))
 
 
 def test_a_model_that_computes_something_else_is_found_out() -> None:
     model = _model("llama")
     model.model.layers[1].mlp.act_fn = torch.nn.ReLU()
-    assert fuse(model) is None
+    assert fast_form(model) is None
     model = _model("llama")
     model.lm_head.register_forward_hook(lambda _m, _i, output: output * 0.5)
-    assert fuse(model) is None
+    assert fast_form(model) is None
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -293,11 +307,11 @@ def test_an_adapter_counts_once_it_is_merged() -> None:
     model = get_peft_model(_model("llama"), config).eval()
     assert why_not(model) == "its adapter is not merged"
     model.merge_adapter()
-    fused = fuse(model)
+    fused = fast_form(model)
     assert fused is not None
     options = GenerationOptions(max_new_tokens=12)
     found = [
-        _all(TokenStream(model, _prompt(1, 2), options=options, stop_ids=(), pad_id=0, fused=each))
+        _all(TokenStream(model, _prompt(1, 2), options=options, stop_ids=(), pad_id=0, fast=each))
         for each in (fused, None)
     ]
     assert found[0] == found[1]
@@ -311,4 +325,4 @@ def test_a_merged_adapter_may_have_other_numbers_than_its_base() -> None:
     model = get_peft_model(_model("llama").to(torch.bfloat16), config).eval()
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16, torch.float32}
     model.merge_adapter()
-    assert fuse(model) is not None
+    assert fast_form(model) is not None

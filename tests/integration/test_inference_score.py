@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from fim.inference import GoldScore, score_batch
-from fim.inference.fused import fuse
+from fim.inference.fast import fast_form
 from fim.types import (
     Cut,
     EncodedExample,
@@ -89,7 +89,7 @@ def test_scores_on_a_fused_model_are_the_same() -> None:
         model = LlamaForCausalLM(LlamaConfig(**SHAPE)).eval()
     expected = score_batch(model, ROWS, batch_size=8)
     for found, score in zip(
-        score_batch(model, ROWS, batch_size=2, fused=fuse(model)), expected, strict=True
+        score_batch(model, ROWS, batch_size=2, fast=fast_form(model)), expected, strict=True
     ):
         assert found.num_middle_tokens == score.num_middle_tokens
         assert found.nll_sum_middle == pytest.approx(score.nll_sum_middle, rel=1e-5, abs=1e-6)

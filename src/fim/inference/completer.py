@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from fim.config import InferSettings
-    from fim.inference.fused import FusedModel
+    from fim.inference.rows import FastModel
     from fim.inference.protocols import PromptEncoder
 
 
@@ -60,11 +60,11 @@ class CodeCompleter:
         self._healer = TokenHealer(encoder.tokenizer, is_wanted=settings.token_healing)
 
     @cached_property
-    def _fused(self) -> FusedModel | None:
+    def _fast(self) -> FastModel | None:
         """The model as single completions use it; made with the first one."""
-        from fim.inference.fused import fuse
+        from fim.inference.fast import fast_form
 
-        return fuse(self.model)
+        return fast_form(self.model)
 
     def complete(
         self,
@@ -138,7 +138,7 @@ class CodeCompleter:
             pad_id=self.encoder.resolved.pad_id,
             respelling=self._healer.respelling(healed),
             draft=healed.removed,
-            fused=self._fused,
+            fast=self._fast,
         )
         text = self._new_text(stop or self._stop, example, healed)
         return CompletionStream(tokens, text, prompt_ids=prompt.ids, started=started)
@@ -227,14 +227,14 @@ class CodeCompleter:
         batch_size: int | None,
         progress: Progress | None,
     ) -> dict[int, GoldScore]:
-        from fim.inference.fused import fuse
+        from fim.inference.fast import fast_form
 
         scores = score_batch(
             self.model,
             list(rows.values()),
             batch_size=batch_size or self.settings.batch_size,
             progress=progress,
-            fused=fuse(self.model) if rows else None,
+            fast=fast_form(self.model) if rows else None,
         )
         return dict(zip(rows, scores, strict=True))
 
@@ -248,7 +248,7 @@ class CodeCompleter:
         progress: Progress | None,
     ) -> tuple[list[Completion], dict[int, list[float]]]:
         """Generate on a copy of the weights as they are now, which is freed at the end."""
-        from fim.inference.fused import fuse
+        from fim.inference.fast import fast_form
 
         overrides: GenerationOverrides = {}
         if max_new_tokens is not None:
@@ -271,7 +271,7 @@ class CodeCompleter:
             batch_size=batch_size or self.settings.batch_size,
             watcher=watcher,
             respellings=[self._healer.respelling(prompt) for prompt in healed],
-            fused=fuse(self.model) if healed else None,
+            fast=fast_form(self.model) if healed else None,
         )
         return watcher.completions(answers, prompts), watcher.losses
 

@@ -1,8 +1,9 @@
 """Prompt lookup: several tokens for one reading of the weights, none of them different.
 
 What comes next has often stood in the prompt before: the tokens that followed the last ones then
-(five, three, two or one of them) are a draft. The model reads it behind the last token at about the
-price of that token alone; as long as it chooses what the draft says, its next logits are there.
+(five, three, two or one of them) are a draft, the longer the more of them matched. The model reads
+it behind the last token at little more than the price of that token alone; as long as it chooses
+what the draft says, its next logits are there.
 
 Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192.
 """
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fim.inference.fused_rows import FusedRows, Part
+from fim.inference.rows import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fim.inference.fused import FusedModel
+    from fim.inference.rows import FastModel
 
-MOST_DRAFTED_TOKENS = 15
-NGRAM_TOKENS = (5, 3, 2, 1)
+DRAFTED_TOKENS = {5: 15, 3: 11, 2: 7, 1: 3}
+"""How much is drafted after a match of so many tokens, the longest match first."""
+
+MOST_DRAFTED_TOKENS = max(DRAFTED_TOKENS.values())
 
 
 class PromptLookup:
@@ -39,14 +42,14 @@ class PromptLookup:
     def draft(self, most: int) -> list[int]:
         """Return what may come next, the latest and longest match first."""
         for end in range(self._num_indexed, len(self.ids)):
-            for size in NGRAM_TOKENS:
+            for size in DRAFTED_TOKENS:
                 if end >= size:
                     self._ends[tuple(self.ids[end - size : end])] = end
         self._num_indexed = max(self._num_indexed, len(self.ids))
-        for size in NGRAM_TOKENS:
+        for size, drafted in DRAFTED_TOKENS.items():
             place = self._ends.get(tuple(self.ids[len(self.ids) - size :]))
             if place is not None:
-                return self.ids[place : place + most]
+                return self.ids[place : place + min(most, drafted)]
         return []
 
 
@@ -59,7 +62,7 @@ class DraftedLogits:
         num_new: Tokens that may come after the prompt.
     """
 
-    def __init__(self, model: FusedModel, *, draft: Sequence[int] = (), num_new: int) -> None:
+    def __init__(self, model: FastModel, *, draft: Sequence[int] = (), num_new: int) -> None:
         self._model = model
         self._known = PromptLookup()
         self._draft = list(draft[: num_new - 1])
@@ -71,7 +74,7 @@ class DraftedLogits:
         (prompt,) = prompts
         self._known.extend(prompt)
         self._end = len(prompt) + self._num_new
-        self._rows = FusedRows(self._model, 1, self._end)
+        self._rows = self._model.rows(1, self._end)
         return self._read([*prompt, *self._draft]), []
 
     def step(self, token_ids: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from fim.inference.decoder import BatchDecoder
-    from fim.inference.fused import FusedModel
-    from fim.inference.fused_rows import FusedBatch
+    from fim.inference.rows import FastModel
+    from fim.inference.rows import RowBatch
 
 END = "end"
 LENGTH = "length"
@@ -103,11 +103,11 @@ def generate_batch(
     batch_size: int = 16,
     watcher: GenerationWatcher | None = None,
     respellings: Sequence[Respelling] | None = None,
-    fused: FusedModel | None = None,
+    fast: FastModel | None = None,
 ) -> list[GeneratedIds]:
     """Generate an answer for every prompt, many at a time.
 
-    Prompts are sorted by length; rows that are done leave the batch, and on a fused model the next
+    Prompts are sorted by length; rows that are done leave the batch, and on a fast model the next
     prompts take their place. Greedy answers in float32 are those of one-by-one generation.
 
     Args:
@@ -119,7 +119,7 @@ def generate_batch(
         batch_size: Prompts generated together.
         watcher: Is told of every id, may end answers and may ask for true answers to be scored.
         respellings: What each answer has to spell first; those ids are not part of the answer.
-        fused: The model in the form that is fast on a CPU, where there is one.
+        fast: The model in the form that is fast on a CPU, where there is one.
 
     Raises:
         InferenceError: A prompt is empty.
@@ -136,8 +136,8 @@ def generate_batch(
     task = _Task(prompts, options, frozenset(stop_ids), batch_size, watcher)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
     rows = [_Row(index, limits[index], spelled[index]) for index in order]
-    if fused is not None and rows:
-        _run(task, rows, _fused_batch(fused, task, rows))
+    if fast is not None and rows:
+        _run(task, rows, _row_batch(fast, task, rows))
     else:
         most = max((limit.all_tokens for limit in limits), default=0)
         for start in range(0, len(rows), batch_size):
@@ -158,7 +158,7 @@ class TokenStream(Iterator[int]):
         pad_id: An id that the model's vocabulary holds.
         respelling: What has to be spelled first.
         draft: Ids that are likely to come first.
-        fused: The model in the form that is fast on a CPU, where there is one.
+        fast: The model in the form that is fast on a CPU, where there is one.
 
     Raises:
         InferenceError: The prompt is empty.
@@ -175,7 +175,7 @@ class TokenStream(Iterator[int]):
         pad_id: int,
         respelling: Respelling | None = None,
         draft: Sequence[int] = (),
-        fused: FusedModel | None = None,
+        fast: FastModel | None = None,
     ) -> None:
         from fim.inference.decoder import BatchDecoder
         from fim.inference.drafting import DraftedLogits
@@ -186,8 +186,8 @@ class TokenStream(Iterator[int]):
         num_new = limit.all_tokens
         self._decoder: DraftedLogits | BatchDecoder = (
             BatchDecoder(model, pad_id=pad_id, max_new_tokens=num_new)
-            if fused is None
-            else DraftedLogits(fused, draft=draft, num_new=num_new)
+            if fast is None
+            else DraftedLogits(fast, draft=draft, num_new=num_new)
         )
         self._prompt = prompt
         self._chooser = TokenChooser(options, [prompt], [0])
@@ -250,18 +250,18 @@ def answer_limit(
     return AnswerLimit(options.max_new_tokens, min(most, window - len(prompt)))
 
 
-def _fused_batch(fused: FusedModel, task: _Task, rows: Sequence[_Row]) -> FusedBatch:
-    from fim.inference.fused_rows import FusedBatch
+def _row_batch(fast: FastModel, task: _Task, rows: Sequence[_Row]) -> RowBatch:
+    from fim.inference.rows import RowBatch
 
     capacity = max(
         len(task.prompts[row.index])
         + max(row.limit.all_tokens, len(task.watcher.gold.get(row.index, ())))
         for row in rows
     )
-    return FusedBatch(fused, min(len(rows), task.batch_size), capacity)
+    return RowBatch(fast, min(len(rows), task.batch_size), capacity)
 
 
-def _run(task: _Task, rows: Sequence[_Row], decoder: BatchDecoder | FusedBatch) -> None:
+def _run(task: _Task, rows: Sequence[_Row], decoder: BatchDecoder | RowBatch) -> None:
     """Generate the answers of rows; those that find no room at first wait for others to leave."""
     import torch
 
@@ -299,7 +299,7 @@ def _staying(is_alive: Sequence[bool]) -> list[int]:
 
 
 def _read_prompts(
-    task: _Task, decoder: BatchDecoder | FusedBatch, rows: Sequence[_Row]
+    task: _Task, decoder: BatchDecoder | RowBatch, rows: Sequence[_Row]
 ) -> torch.Tensor:
     """Return the first logits of rows, scoring true answers on the way where there are some."""
     gold = [task.watcher.gold.get(row.index, ()) for row in rows]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from fim.inference.fused import FusedModel
+    from fim.inference.rows import FastModel
 
 _ROWS_PER_SOFTMAX = 512
 
@@ -40,7 +40,7 @@ def score_batch(
     *,
     batch_size: int,
     progress: Progress | None = None,
-    fused: FusedModel | None = None,
+    fast: FastModel | None = None,
 ) -> list[GoldScore]:
     """Score the middle and the end token of every row.
 
@@ -52,13 +52,13 @@ def score_batch(
         rows: Encoded rows; what is scored follows ``prompt_length``, whatever the labels are.
         batch_size: Rows scored together.
         progress: Is advanced by the rows done; opened and closed by the caller.
-        fused: The model in the form that is fast on a CPU, where there is one.
+        fast: The model in the form that is fast on a CPU, where there is one.
     """
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].input_ids), reverse=True)
     scores: dict[int, GoldScore] = {}
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        losses = _token_losses(model, [rows[index] for index in indices], fused)
+        losses = _token_losses(model, [rows[index] for index in indices], fast)
         for index, values in zip(indices, losses, strict=True):
             scores[index] = gold_score(rows[index], values)
         if progress:
@@ -78,21 +78,21 @@ def gold_score(row: EncodedExample, losses: Sequence[float]) -> GoldScore:
 
 
 def _token_losses(
-    model: torch.nn.Module, rows: Sequence[EncodedExample], fused: FusedModel | None
+    model: torch.nn.Module, rows: Sequence[EncodedExample], fast: FastModel | None
 ) -> list[list[float]]:
     """Return the loss of every answer token of every row."""
     import torch
 
     from fim.inference.decoder import model_device
-    from fim.inference.fused_rows import FusedBatch
+    from fim.inference.rows import RowBatch
 
     answers = [row.input_ids[row.prompt_length :] for row in rows]
     if not any(answers):
         return [[] for _ in rows]
     longest = max(len(row.input_ids) for row in rows)
-    if fused is not None:
+    if fast is not None:
         prompts = [row.input_ids[: row.prompt_length] for row in rows]
-        return FusedBatch(fused, len(rows), longest).read(prompts, answers)[1]
+        return RowBatch(fast, len(rows), longest).read(prompts, answers)[1]
     input_ids = torch.zeros((len(rows), longest), dtype=torch.long)
     for number, row in enumerate(rows):
         input_ids[number, : len(row.input_ids)] = torch.tensor(row.input_ids, dtype=torch.long)
