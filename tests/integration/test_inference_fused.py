@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
-from fim.inference.drafting import MOST_DRAFTED_TOKENS, DRAFTED_TOKENS, PromptLookup
+from fim.inference.drafting import DRAFTED_TOKENS, MOST_DRAFTED_TOKENS, PromptLookup
 from fim.inference.fast import fast_form, why_not
 from fim.inference.fused import FusedModel
 from fim.inference.onnx_model import OnnxModel, OnnxRows

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import torch
 
     from fim.config import InferSettings
-    from fim.inference.rows import FastModel
     from fim.inference.protocols import PromptEncoder
+    from fim.inference.rows import FastModel
 
 
 class CodeCompleter:

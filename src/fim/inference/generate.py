@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from fim.inference.decoder import BatchDecoder
-    from fim.inference.rows import FastModel
-    from fim.inference.rows import RowBatch
+    from fim.inference.rows import FastModel, RowBatch
 
 END = "end"
 LENGTH = "length"

@@ -72,7 +72,9 @@ class Graph:
             if layer is layers[-1]:
                 hidden = self._add("Gather", [hidden, WANTED], axis=0)
                 attended = self._add("Gather", [attended, WANTED], axis=0)
-            hidden, normed = self._normed(hidden, self._product(layer.out, attended), layer.norm_mlp)
+            hidden, normed = self._normed(
+                hidden, self._product(layer.out, attended), layer.norm_mlp
+            )
             both = self._product(layer.gate_up, normed)
             gate, up = self._add_many("Split", [both], 2, axis=-1, num_outputs=2)
             active = self._add("QuickGelu", [gate], alpha=1.0)
@@ -181,7 +183,9 @@ class Graph:
     ) -> list[str]:
         outputs = [result or f"{kind.lower()}_{len(self._nodes)}_{each}" for each in range(count)]
         domain = _CONTRIBUTED if kind == "QuickGelu" else ""
-        self._nodes.append(helper.make_node(kind, list(inputs), outputs, domain=domain, **how))
+        node = helper.make_node(kind, list(inputs), outputs, domain=domain)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in how.items())
+        self._nodes.append(node)
         return outputs
 
     def _inputs(self) -> Iterator[onnx.ValueInfoProto]:
@@ -204,7 +208,7 @@ class Graph:
             yield from cache_names(layer)
 
     def _cache(self, name: str) -> onnx.ValueInfoProto:
-        shape = ["B", self.shape.groups, "C", self.shape.head_dim]
+        shape: list[str | int | None] = ["B", self.shape.groups, "C", self.shape.head_dim]
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
 
@@ -214,5 +218,3 @@ def _external(name: str, array: np.ndarray) -> TensorProto:
     )
     tensor.external_data.add(key="location", value="weights")
     return tensor
-
-

@@ -169,5 +169,10 @@ def _session(graph: Graph) -> InferenceSession:
         return onnxruntime.InferenceSession(
             graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented) as error:
+    except (
+        errors.Fail,
+        errors.InvalidArgument,
+        errors.InvalidGraph,
+        errors.NotImplemented,
+    ) as error:
         raise RuntimeError(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from fim.evaluation import EMPTY, PREVIOUS_LINE, Contestant, EvaluationResult, e
 from fim.formats import resolve_format
 from fim.model import merge_adapter
 from fim.pipeline import Prepared, make_encoder
+from fim.quickstart.sizing import CHAT_SHARE, PILOT_HOLES, spread
 
 if TYPE_CHECKING:
     from fim.model import LoadedModel
@@ -20,14 +22,21 @@ LEFT_TO_RIGHT = "left-to-right"
 CHAT = "chatml"
 BASE_PREFIX = "base, "
 TUNED = "tuned"
-NUM_CHAT_HOLES = 80
 DESCRIPTIONS = {
     EMPTY.name: "inserts nothing",
     PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
     f"{BASE_PREFIX}{LEFT_TO_RIGHT}": "goes on from the prefix; ended by the same rule as tuned",
-    f"{BASE_PREFIX}{CHAT}": f"is asked by chat, its Markdown fence removed; {NUM_CHAT_HOLES} holes",
+    f"{BASE_PREFIX}{CHAT}": "is asked by chat, its Markdown fence removed; one hole of six",
     TUNED: "is asked as it was trained; its answer ends with the cursor's line or block",
 }
+
+
+def seconds_per_hole(base: LoadedModel, prepared: Prepared) -> float:
+    """Return how long the untrained model takes for a hole, tried on a few."""
+    few = spread(prepared.examples.held_out, PILOT_HOLES)
+    began = time.monotonic()
+    evaluate(_base_form(LEFT_TO_RIGHT, base, prepared.settings), few)
+    return (time.monotonic() - began) / len(few)
 
 
 def score_base(
@@ -37,28 +46,31 @@ def score_base(
 
     By chat the model is asked a few holes only: it is slow, and no match for left to right.
     """
-    from fim.inference import REMOVE_FENCE, CodeCompleter, stop_rule
-
     settings, holes = prepared.settings, prepared.examples.held_out
     floors = [evaluate(Contestant(floor.name, floor), holes) for floor in (EMPTY, PREVIOUS_LINE)]
-    view = TokenizerView(base.tokenizer)
-    rule = stop_rule(settings.infer.stop)
-    forms = []
-    for name, number in ((LEFT_TO_RIGHT, len(holes)), (CHAT, NUM_CHAT_HOLES)):
-        encoder = make_encoder(settings, view, resolved_format=resolve_format(name, view))
-        completer = CodeCompleter(
-            model=base.model,
-            encoder=encoder,
-            settings=_infer(settings),
-            control_ids=view.control_ids,
-        )
-        contestant = Contestant(f"{BASE_PREFIX}{name}", completer, completer)
-        if name == CHAT:
-            contestant = replace(contestant, clean=REMOVE_FENCE)
-        else:
-            contestant = replace(contestant, stop=rule)
-        forms.append(evaluate(contestant, holes[:number], progress))
+    few = spread(holes, max(1, round(len(holes) * CHAT_SHARE)))
+    forms = [
+        evaluate(_base_form(name, base, settings), asked, progress)
+        for name, asked in ((LEFT_TO_RIGHT, holes), (CHAT, few))
+    ]
     return (*floors, *forms)
+
+
+def _base_form(name: str, base: LoadedModel, settings: Settings) -> Contestant:
+    """Return the untrained model as it is asked in a format."""
+    from fim.inference import REMOVE_FENCE, CodeCompleter, stop_rule
+
+    view = TokenizerView(base.tokenizer)
+    completer = CodeCompleter(
+        model=base.model,
+        encoder=make_encoder(settings, view, resolved_format=resolve_format(name, view)),
+        settings=_infer(settings),
+        control_ids=view.control_ids,
+    )
+    contestant = Contestant(f"{BASE_PREFIX}{name}", completer, completer)
+    if name == CHAT:
+        return replace(contestant, clean=REMOVE_FENCE)
+    return replace(contestant, stop=stop_rule(settings.infer.stop))
 
 
 def score_tuned(

@@ -10,14 +10,17 @@ from fim.bookkeeping import open_run, recording
 from fim.config import ResolvedSettings, Settings
 from fim.corpus import stdlib_root
 from fim.gathering import EMBEDDED_CORPUS_SOURCE, Examples, build_examples
+from fim.logger import get_logger
 from fim.pipeline import Prepared, fit, make_loader, prepare
 from fim.quickstart.clock import StageClock
-from fim.quickstart.contestants import score_base, score_tuned
+from fim.quickstart.contestants import score_base, score_tuned, seconds_per_hole
 from fim.quickstart.files import summary_of, write_evaluation
 from fim.quickstart.outcome import QuickstartOutcome, make_outcome
+from fim.quickstart.sizing import affordable_holes, spread
 from fim.results import write_results
 
 if TYPE_CHECKING:
+    from fim.model import LoadedModel
     from fim.runs import RunFolder
     from fim.types import Progress
 
@@ -63,6 +66,7 @@ def run_quickstart(
             )
             base = loader.load()
         with clock.stage("base scored"):
+            prepared = _with_affordable_holes(prepared, base, minutes * 60 - clock.total)
             results = score_base(base, prepared, progress=progress)
         with clock.stage("training"):
             prepared = _with_minutes(prepared, minutes - _reserved_minutes(clock))
@@ -92,6 +96,25 @@ def _examples(
         source=EMBEDDED_CORPUS_SOURCE if corpus is None else str(corpus),
         progress=progress,
     )
+
+
+def _with_affordable_holes(prepared: Prepared, base: LoadedModel, seconds_left: float) -> Prepared:
+    """Return the same with the held-out holes that this machine can score in time."""
+    held_out = prepared.examples.held_out
+    number = affordable_holes(
+        len(held_out),
+        seconds_per_hole=seconds_per_hole(base, prepared),
+        seconds_left=seconds_left,
+    )
+    if number == len(held_out):
+        return prepared
+    get_logger(__name__).info(
+        "%d of %d held-out holes are scored, evenly spread: this machine has no time for more",
+        number,
+        len(held_out),
+    )
+    examples = replace(prepared.examples, held_out=spread(held_out, number))
+    return replace(prepared, examples=examples)
 
 
 def _reserved_minutes(clock: StageClock) -> float:
