@@ -331,4 +331,5 @@ def make_completer(
         encoder=encoder,
         settings=settings.infer,
         control_ids=view.control_ids,
+        is_frozen=True,
     )

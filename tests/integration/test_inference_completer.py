@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -12,6 +14,7 @@ from fim.data import ExampleEncoder
 from fim.errors import InvalidSettingError, PromptTooLongError
 from fim.formats import resolve_format
 from fim.inference import FIRST_LINE, NONE, CodeCompleter, StopRule, stop_at
+from fim.inference.fast import fast_form
 from fim.types import ContextItem, FimExample
 from scripted_model import END_ID, OTHER_CONTROL_ID, PAD_ID, Script, ScriptedModel, ScriptEncoder
 
@@ -190,6 +193,32 @@ def test_completing_and_scoring_in_one_pass_gives_both(real: CodeCompleter) -> N
             assert found.num_middle_tokens == expected.num_middle_tokens
             assert found.nll_sum_middle == pytest.approx(expected.nll_sum_middle, rel=1e-4)
             assert found.nll_end == pytest.approx(expected.nll_end, rel=1e-4)
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_frozen_weights_are_made_fast_once_and_others_as_they_are_now(
+    real: CodeCompleter, *, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def counted(model: torch.nn.Module) -> object:
+        made.append(fast_form(model))
+        return made[-1]
+
+    monkeypatch.setattr("fim.inference.fast.fast_form", counted)
+    model = copy.deepcopy(real.model)
+    completer = CodeCompleter(
+        model=model, encoder=real.encoder, settings=real.settings, is_frozen=is_frozen
+    )
+    holes = [FimExample("a = ", "1", "\n"), FimExample("b", "c", "d")]
+    first = completer.score_gold(holes)
+    with torch.no_grad():
+        model.lm_head.weight.neg_()
+    completer.complete_batch(holes)
+    assert len(made) == (1 if is_frozen else 2)
+    assert None not in made
+    if not is_frozen:
+        assert completer.score_gold(holes) != first
 
 
 def test_generation_parameters_reach_the_model(real: CodeCompleter) -> None:

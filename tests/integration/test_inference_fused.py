@@ -28,8 +28,10 @@ from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, gen
 from fim.inference.drafting import DRAFTED_TOKENS, MOST_DRAFTED_TOKENS, PromptLookup
 from fim.inference.fast import fast_form, why_not
 from fim.inference.fused import FusedModel
+from fim.inference.onnx_graph import Graph
 from fim.inference.onnx_model import OnnxModel, OnnxRows
 from fim.inference.rows import Part
+from fim.inference.weights import ModelWeights
 
 VOCABULARY = 90
 SHAPE = {
@@ -326,3 +328,25 @@ def test_a_merged_adapter_may_have_other_numbers_than_its_base() -> None:
     assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16, torch.float32}
     model.merge_adapter()
     assert fast_form(model) is not None
+
+
+def test_heads_that_onnxruntime_cannot_attend_to_are_left_to_torch() -> None:
+    assert isinstance(fast_form(_model("llama", hidden_size=32)), FusedModel)
+
+
+def test_a_graph_that_is_refused_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Graph) -> object:
+        model = made(self)
+        model.graph.node[-1].op_type = "NoSuchOperator"
+        return model
+
+    made = Graph.model
+    monkeypatch.setattr(Graph, "model", broken)
+    assert isinstance(fast_form(_model("llama")), FusedModel)
+
+
+def test_a_weight_that_serves_twice_is_kept_once() -> None:
+    tied = Graph(ModelWeights(_model("qwen3")))
+    apart = Graph(ModelWeights(_model("llama")))
+    norms_of_heads = 2 * 2
+    assert len(apart.weights) - len(tied.weights) == 1 - norms_of_heads

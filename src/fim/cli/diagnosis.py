@@ -17,6 +17,7 @@ _LITTLE_MEMORY_MIB = 4_000
 _LITTLE_DISK_MIB = 5_000
 _NO_DISK_MIB = 500
 _TRAIN_FIX = 'pip install "fim[train]"'
+_CPU_FIX = 'pip install "fim[cpu]"'
 _GPU_FIX = 'pip install "fim[gpu]"'
 
 
@@ -61,6 +62,7 @@ def diagnose(machine: Machine) -> tuple[Row, ...]:
         _needed(machine, "peft"),
         _needed(machine, "datasets"),
         _bitsandbytes(machine),
+        _onnxruntime(machine),
         _unsloth(machine),
         _accelerator(machine),
         _memory(machine),
@@ -140,6 +142,16 @@ def _bitsandbytes(machine: Machine) -> Row:
         value = "not installed: no 4-bit models, no 8-bit optimizers"
         return Row("bitsandbytes", Status.WARN, value, _TRAIN_FIX)
     return Row("bitsandbytes", Status.OK, installed)
+
+
+def _onnxruntime(machine: Machine) -> Row:
+    installed = machine.packages["onnxruntime"]
+    if installed is not None:
+        return Row("onnxruntime", Status.OK, installed)
+    if _has_cuda(machine) or machine.cpu_bfloat16:
+        return Row("onnxruntime", Status.OK, "not installed, not needed here")
+    value = "not installed: completions on this CPU are slower without it"
+    return Row("onnxruntime", Status.WARN, value, _CPU_FIX)
 
 
 def _unsloth(machine: Machine) -> Row:

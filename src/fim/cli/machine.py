@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "unsloth")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "bitsandbytes",
+    "onnxruntime",
+    "unsloth",
+)
 _MIB = 2**20
 _NVIDIA_SMI_TIMEOUT_SECONDS = 20
 _NVIDIA_SMI_QUERY = (

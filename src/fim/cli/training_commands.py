@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,10 +32,12 @@ _SHORT_LABELS = {
     "exact_match": "exact",
     "stop_rate": "stops",
 }
+_MORE_TIME = 3
+_NOT_ENOUGH = "not enough to tell"
 _VERDICTS = {
     "better": "better: both intervals exclude zero",
     "worse": "worse",
-    "not enough to tell": "not proven better: not enough to tell",
+    _NOT_ENOUGH: "not proven better: not enough to tell",
 }
 
 OutOption = Annotated[
@@ -210,12 +213,15 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
 
 def _remarks(outcome: QuickstartOutcome) -> list[str]:
     forms = {gain.base_form.removeprefix("base, ") for gain in outcome.gains.values()}
+    more = math.ceil(_MORE_TIME * outcome.seconds / 600) * 10
+    longer = [f"more time tells more: {program_name()} quickstart --minutes {more}"]
     return [
         f"on {outcome.num_files} files that training never saw, the tuned model is "
         f"{_VERDICTS[outcome.verdict]}",
         f"base: the better of its forms for each figure ({', '.join(sorted(forms))})",
         f"{outcome.seconds / 60:.1f} minutes, peak memory {outcome.peak_memory_mib:,.0f} MiB",
         f"report: {outcome.run.shown_path}/report.html",
+        *(longer if outcome.verdict == _NOT_ENOUGH else []),
     ]
 
 

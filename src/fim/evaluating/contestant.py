@@ -80,7 +80,11 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
         update={"batch_size": settings.eval.batch_size, "temperature": request.temperature}
     )
     completer = CodeCompleter(
-        model=loaded.model, encoder=encoder, settings=infer, control_ids=view.control_ids
+        model=loaded.model,
+        encoder=encoder,
+        settings=infer,
+        control_ids=view.control_ids,
+        is_frozen=True,
     )
     limit = settings.eval.max_new_tokens
     if not is_limit_given(resolved):

@@ -39,6 +39,8 @@ class CodeCompleter:
         encoder: Makes the prompts.
         settings: Defaults of generation.
         control_ids: Ids besides the format's own that never become text.
+        is_frozen: The weights stay what they are, so that their fast form is made once; it is
+            made for every batch, and freed after it, where they may be trained in between.
     """
 
     def __init__(
@@ -48,8 +50,10 @@ class CodeCompleter:
         encoder: PromptEncoder,
         settings: InferSettings,
         control_ids: Collection[int] = (),
+        is_frozen: bool = False,
     ) -> None:
         self.model = model
+        self._is_frozen = is_frozen
         self.encoder = encoder
         self.settings = settings
         resolved = encoder.resolved
@@ -62,9 +66,16 @@ class CodeCompleter:
     @cached_property
     def _fast(self) -> FastModel | None:
         """The model as single completions use it; made with the first one."""
+        return self._new_fast()
+
+    def _new_fast(self) -> FastModel | None:
         from fim.inference.fast import fast_form
 
         return fast_form(self.model)
+
+    def _fast_now(self) -> FastModel | None:
+        """Return the fast form of the weights as they are now."""
+        return self._fast if self._is_frozen else self._new_fast()
 
     def complete(
         self,
@@ -227,14 +238,12 @@ class CodeCompleter:
         batch_size: int | None,
         progress: Progress | None,
     ) -> dict[int, GoldScore]:
-        from fim.inference.fast import fast_form
-
         scores = score_batch(
             self.model,
             list(rows.values()),
             batch_size=batch_size or self.settings.batch_size,
             progress=progress,
-            fast=fast_form(self.model) if rows else None,
+            fast=self._fast_now() if rows else None,
         )
         return dict(zip(rows, scores, strict=True))
 
@@ -247,9 +256,7 @@ class CodeCompleter:
         batch_size: int | None,
         progress: Progress | None,
     ) -> tuple[list[Completion], dict[int, list[float]]]:
-        """Generate on a copy of the weights as they are now, which is freed at the end."""
-        from fim.inference.fast import fast_form
-
+        """Generate on a fast form of the weights as they are now."""
         overrides: GenerationOverrides = {}
         if max_new_tokens is not None:
             overrides["max_new_tokens"] = max_new_tokens
@@ -271,7 +278,7 @@ class CodeCompleter:
             batch_size=batch_size or self.settings.batch_size,
             watcher=watcher,
             respellings=[self._healer.respelling(prompt) for prompt in healed],
-            fast=fast_form(self.model) if healed else None,
+            fast=self._fast_now() if healed else None,
         )
         return watcher.completions(answers, prompts), watcher.losses
 

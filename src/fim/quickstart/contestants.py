@@ -22,6 +22,7 @@ LEFT_TO_RIGHT = "left-to-right"
 CHAT = "chatml"
 BASE_PREFIX = "base, "
 TUNED = "tuned"
+PILOT = "speed of this machine"
 DESCRIPTIONS = {
     EMPTY.name: "inserts nothing",
     PREVIOUS_LINE.name: "repeats the last filled line above the cursor",
@@ -31,11 +32,13 @@ DESCRIPTIONS = {
 }
 
 
-def seconds_per_hole(base: LoadedModel, prepared: Prepared) -> float:
+def seconds_per_hole(base: LoadedModel, prepared: Prepared, *, progress: Progress | None) -> float:
     """Return how long the untrained model takes for a hole, tried on a few."""
     few = spread(prepared.examples.held_out, PILOT_HOLES)
+    pilot = replace(_base_form(LEFT_TO_RIGHT, base, prepared.settings), name=PILOT)
+    evaluate(pilot, few[:1])
     began = time.monotonic()
-    evaluate(_base_form(LEFT_TO_RIGHT, base, prepared.settings), few)
+    evaluate(pilot, few, progress)
     return (time.monotonic() - began) / len(few)
 
 
@@ -66,6 +69,7 @@ def _base_form(name: str, base: LoadedModel, settings: Settings) -> Contestant:
         encoder=make_encoder(settings, view, resolved_format=resolve_format(name, view)),
         settings=_infer(settings),
         control_ids=view.control_ids,
+        is_frozen=True,
     )
     contestant = Contestant(f"{BASE_PREFIX}{name}", completer, completer)
     if name == CHAT:

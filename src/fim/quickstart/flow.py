@@ -20,7 +20,6 @@ from fim.quickstart.sizing import affordable_holes, spread
 from fim.results import write_results
 
 if TYPE_CHECKING:
-    from fim.model import LoadedModel
     from fim.runs import RunFolder
     from fim.types import Progress
 
@@ -65,8 +64,10 @@ def run_quickstart(
                 resolved.settings, loader, run=run, examples=examples, progress=progress
             )
             base = loader.load()
+        with clock.stage("speed tried"):
+            speed = seconds_per_hole(base, prepared, progress=progress)
+            prepared = _with_affordable_holes(prepared, speed, minutes * 60 - clock.total)
         with clock.stage("base scored"):
-            prepared = _with_affordable_holes(prepared, base, minutes * 60 - clock.total)
             results = score_base(base, prepared, progress=progress)
         with clock.stage("training"):
             prepared = _with_minutes(prepared, minutes - _reserved_minutes(clock))
@@ -98,14 +99,10 @@ def _examples(
     )
 
 
-def _with_affordable_holes(prepared: Prepared, base: LoadedModel, seconds_left: float) -> Prepared:
+def _with_affordable_holes(prepared: Prepared, speed: float, seconds_left: float) -> Prepared:
     """Return the same with the held-out holes that this machine can score in time."""
     held_out = prepared.examples.held_out
-    number = affordable_holes(
-        len(held_out),
-        seconds_per_hole=seconds_per_hole(base, prepared),
-        seconds_left=seconds_left,
-    )
+    number = affordable_holes(len(held_out), seconds_per_hole=speed, seconds_left=seconds_left)
     if number == len(held_out):
         return prepared
     get_logger(__name__).info(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 PILOT_HOLES = 24
 FEWEST_HOLES = 96
-SCORING_SHARE = 0.5
+SCORING_SHARE = 0.4
 CHAT_SHARE = 1 / 6
 TIMES_ASKED = 2 + CHAT_SHARE
 
@@ -29,7 +29,7 @@ def affordable_holes(num_holes: int, *, seconds_per_hole: float, seconds_left: f
 
     Args:
         num_holes: How many there are.
-        seconds_per_hole: What a hole took one model, the loading of its weights included.
+        seconds_per_hole: What a hole took the untrained model.
         seconds_left: Time for scoring and training.
     """
     affordable = SCORING_SHARE * seconds_left / (TIMES_ASKED * max(seconds_per_hole, 1e-9))

@@ -36,6 +36,7 @@ INSTALLED = {
     "peft": "0.21.2",
     "datasets": "5.2.0",
     "bitsandbytes": "0.50.2",
+    "onnxruntime": "1.32.0",
     "unsloth": None,
 }
 OWN = Path("/venv/bin/fim")
@@ -71,6 +72,7 @@ NAMES = [
     "peft",
     "datasets",
     "bitsandbytes",
+    "onnxruntime",
     "unsloth",
     "accelerator",
     "memory",
@@ -114,6 +116,14 @@ def with_package(machine: Machine, name: str, version: str | None) -> Machine:
         (with_package(CUDA, "trl", "1.15.2"), "trl", "ok", "1.15.2", ""),
         (with_package(CPU, "trl", None), "trl", "fail", "not installed", "fim[train]"),
         (with_package(CPU, "bitsandbytes", None), "bitsandbytes", "warn", "4-bit", "fim[train]"),
+        (with_package(CPU, "onnxruntime", None), "onnxruntime", "ok", "not needed", ""),
+        (
+            with_package(replace(CPU, cpu_bfloat16=""), "onnxruntime", None),
+            "onnxruntime",
+            "warn",
+            "slower",
+            "fim[cpu]",
+        ),
         (with_package(CUDA, "unsloth", None), "unsloth", "warn", "slower", "fim[gpu]"),
         (with_package(CUDA, "unsloth", "2025.9.1"), "unsloth", "fail", "2026.10.7", "fim[gpu]"),
         (replace(CPU, gpu=CARD), "accelerator", "warn", "torch cannot use it", "fim[gpu]"),
