@@ -164,7 +164,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--holes", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--adapter", type=Path, help="a quickstart's adapter, merged")
-    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), help="the machine's own")
     options = parser.parse_args()
     if options.small:
         options.holes, options.rounds = 4, 1
@@ -177,9 +177,11 @@ def _bench(options: argparse.Namespace) -> tuple[Bench, dict[str, object]]:
     from fim.data import TokenizerView
     from fim.formats import read_record, resolve_format, resolve_record
     from fim.inference.fast import fast_form
+    from fim.model.hardware import choose_dtype, detect_hardware
     from fim.pipeline import make_encoder, make_loader
 
-    resolved = load_settings(preset="cpu", env={}, overrides={"model.dtype": options.dtype})
+    dtype = choose_dtype(options.dtype, detect_hardware()).name
+    resolved = load_settings(preset="cpu", env={}, overrides={"model.dtype": dtype})
     settings = resolved.settings
     if options.adapter is not None:
         settings = settings_for_adapter(resolved, options.adapter)
@@ -199,7 +201,7 @@ def _bench(options: argparse.Namespace) -> tuple[Bench, dict[str, object]]:
     size = sum(weight.nbytes for weight in model.parameters())
     bandwidth = _bytes_per_second()
     facts: dict[str, object] = {
-        "dtype": options.dtype,
+        "dtype": dtype,
         "adapter": str(options.adapter is not None),
         "prompt_tokens": sum(map(len, prompts)) / len(prompts),
         "fuse_seconds": fuse_seconds,

@@ -216,7 +216,8 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
 
     if not arguments.table:
         made = workload(arguments.holes, arguments.tokens)
-        return [Cell(made, wanted(list(CONTESTANTS)))]
+        able = [name for name in CONTESTANTS if name != "archive_bfloat16" or has_bfloat16()]
+        return [Cell(made, wanted(able))]
     lengths, counts = (TABLE_TOKENS, TABLE_HOLES)
     if arguments.small:
         lengths, counts = (lengths[:1], counts[:2])
@@ -226,6 +227,13 @@ def cells_of(arguments: argparse.Namespace) -> list[Cell]:
         cells.append(Cell(whole.with_fewer_holes(REFERENCE_HOLES), wanted(TABLE_REFERENCES)))
         cells += [Cell(whole.with_fewer_holes(each), wanted(["ours_tree"])) for each in counts]
     return cells
+
+
+def has_bfloat16() -> bool:
+    """Tell whether this machine multiplies bfloat16 in hardware."""
+    from fim.model.hardware import detect_hardware
+
+    return detect_hardware().has_bfloat16
 
 
 def main() -> int:

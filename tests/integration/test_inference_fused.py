@@ -334,6 +334,13 @@ def test_heads_that_onnxruntime_cannot_attend_to_are_left_to_torch() -> None:
     assert isinstance(fast_form(_model("llama", hidden_size=32)), FusedModel)
 
 
+def test_weights_too_large_to_be_held_three_times_are_left_to_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fim.inference.fast.MOST_ONNX_WEIGHT_BYTES", 1)
+    assert isinstance(fast_form(_model("llama")), FusedModel)
+
+
 def test_a_graph_that_is_refused_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Graph) -> object:
         model = made(self)

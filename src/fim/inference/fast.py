@@ -27,6 +27,7 @@ KNOWN_CLASSES = frozenset(
     {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 )
 MOST_WEIGHT_BYTES = 4 * 2**30
+MOST_ONNX_WEIGHT_BYTES = 2 * 2**30
 PROBE_IDS = tuple(range(1, 25))
 PROBE_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 ONNX_PACKAGES = ("onnx", "onnxruntime")
@@ -62,9 +63,14 @@ def why_not(model: torch.nn.Module) -> str | None:
 
 
 def _forms(model: torch.nn.Module) -> Iterator[Callable[[torch.nn.Module], FastModel]]:
-    """Yield the fast forms that may suit, the faster one first."""
-    is_float32 = next(base_of(model).parameters()).dtype == torch.float32
-    if is_float32 and all(find_spec(name) for name in ONNX_PACKAGES):
+    """Yield the fast forms that may suit, the faster one first.
+
+    ONNX Runtime holds joined matrices and packed ones, so that weights are held three times.
+    """
+    weights = list(base_of(model).parameters())
+    is_float32 = weights[0].dtype == torch.float32
+    is_small = sum(each.nbytes for each in weights) <= MOST_ONNX_WEIGHT_BYTES
+    if is_float32 and is_small and all(find_spec(name) for name in ONNX_PACKAGES):
         from fim.inference.onnx_model import OnnxModel
 
         yield OnnxModel

@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fim.inference import onnx_graph as names
-from fim.inference.onnx_graph import Graph, cache_names
+from fim.inference.onnx_graph import (
+    COSINES,
+    IDS,
+    JOINED_SHAPE,
+    LAST_PLACES,
+    LOGITS,
+    MOST_IDS,
+    SINES,
+    WANTED,
+    Graph,
+    cache_names,
+)
 from fim.inference.weights import ModelWeights, rotation_tables
 
 if TYPE_CHECKING:
@@ -71,7 +81,6 @@ class OnnxRows:
     def __init__(self, model: OnnxModel, rows: int, capacity: int) -> None:
         self.lengths = [0] * rows
         self._model = model
-        self._capacity = capacity
         self._rotations = model.rotations(capacity)
         shape = model.shape
         size = (model.num_layers, 2, rows, shape.groups, capacity, shape.head_dim)
@@ -111,7 +120,7 @@ class OnnxRows:
             return
         self._binding = self._model.session.io_binding()
         self._bound = (first, count)
-        for name, table in zip((names.COSINES, names.SINES), self._rotations, strict=True):
+        for name, table in zip((COSINES, SINES), self._rotations, strict=True):
             self._bind(name, table)
         shape = [count, *self._cache.shape[3:]]
         for layer in range(self._model.num_layers):
@@ -128,16 +137,16 @@ class OnnxRows:
         width = (shape.heads + 2 * shape.groups) * shape.head_dim
         logits = torch.empty(len(wanted), model.vocabulary)
         inputs = {
-            names.IDS: ids,
-            names.WANTED: wanted,
-            names.JOINED_SHAPE: torch.tensor([num_rows, len(ids) // num_rows, width]),
-            names.LAST_PLACES: torch.tensor(lengths, dtype=torch.int32) - 1,
-            names.MOST_IDS: torch.tensor(max(lengths), dtype=torch.int32),
+            IDS: ids,
+            WANTED: wanted,
+            JOINED_SHAPE: torch.tensor([num_rows, len(ids) // num_rows, width]),
+            LAST_PLACES: torch.tensor(lengths, dtype=torch.int32) - 1,
+            MOST_IDS: torch.tensor(max(lengths), dtype=torch.int32),
         }
         for name, tensor in inputs.items():
             self._bind(name, tensor)
         self._binding.bind_output(
-            names.LOGITS, "cpu", 0, np.float32, list(logits.shape), logits.data_ptr()
+            LOGITS, "cpu", 0, np.float32, list(logits.shape), logits.data_ptr()
         )
         model.session.run_with_iobinding(self._binding)
         return logits
