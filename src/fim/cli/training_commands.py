@@ -214,7 +214,7 @@ def _show(session: Session, outcome: QuickstartOutcome) -> None:
 def _remarks(outcome: QuickstartOutcome) -> list[str]:
     forms = {gain.base_form.removeprefix("base, ") for gain in outcome.gains.values()}
     more = math.ceil(_MORE_TIME * outcome.seconds / 600) * 10
-    longer = [f"more time tells more: {program_name()} quickstart --minutes {more}"]
+    longer = [f"more training and more holes tell more: the same command with --minutes {more}"]
     return [
         f"on {outcome.num_files} files that training never saw, the tuned model is "
         f"{_VERDICTS[outcome.verdict]}",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MIN_TRAINING_MINUTES = 0.5
 REPORT_SECONDS = 10.0
+NUM_LOSS_ROWS = 16
 TUNED_SCORING_MARGIN = 1.15
 
 
@@ -120,7 +121,12 @@ def _reserved_minutes(clock: StageClock) -> float:
 
 
 def _with_minutes(prepared: Prepared, minutes: float) -> Prepared:
-    settings = prepared.settings
+    """Return the same with an end, and few rows for the loss, since all holes are scored later."""
+    settings, eval_set = prepared.settings, prepared.eval_set
     left = max(minutes, MIN_TRAINING_MINUTES)
     train = settings.train.model_copy(update={"max_minutes": left})
-    return replace(prepared, settings=settings.model_copy(update={"train": train}))
+    if eval_set is not None:
+        distance = max(1, len(eval_set.rows) // NUM_LOSS_ROWS)
+        eval_set = replace(eval_set, rows=eval_set.rows[::distance])
+    settings = settings.model_copy(update={"train": train})
+    return replace(prepared, settings=settings, eval_set=eval_set)
