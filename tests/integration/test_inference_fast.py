@@ -1,4 +1,4 @@
-"""The fused model and its drafts say what the library's model says."""
+"""The fast forms of a model and their drafts say what the library's model says."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _prompt(seed: int, length: int) -> list[int]:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_greedy_ids_are_those_of_generate(kind: str, engine: type) -> None:
     model = _model(kind)
-    fused = fast_form(model)
-    assert isinstance(fused, engine)
+    fast = fast_form(model)
+    assert isinstance(fast, engine)
     for seed, length in ((0, 0), (1, 3), (2, 40)):
         prompt = _prompt(seed, length)
         ids = torch.tensor([prompt])
@@ -96,10 +96,10 @@ def test_greedy_ids_are_those_of_generate(kind: str, engine: type) -> None:
         )[0, len(prompt) :].tolist()
         options = GenerationOptions(max_new_tokens=40)
         arguments = {"options": options, "stop_ids": (7,), "pad_id": 0}
-        stream = TokenStream(model, prompt, fast=fused, draft=expected[:3], **arguments)
+        stream = TokenStream(model, prompt, fast=fast, draft=expected[:3], **arguments)
         found = [*stream, *([7] if stream.result().stop_reason == "end" else [])]
         assert found == expected
-        assert stream.result() == _all(TokenStream(model, prompt, fast=fused, **arguments))
+        assert stream.result() == _all(TokenStream(model, prompt, fast=fast, **arguments))
         assert stream.result() == _all(TokenStream(model, prompt, **arguments))
 
 
@@ -110,14 +110,14 @@ def _all(stream: TokenStream) -> object:
 
 def test_sampling_is_the_same_with_drafts(engine: type) -> None:
     model = _model("llama")
-    fused = fast_form(model)
-    assert isinstance(fused, engine)
+    fast = fast_form(model)
+    assert isinstance(fast, engine)
     options = GenerationOptions(
         max_new_tokens=30, temperature=0.7, top_k=20, top_p=0.9, repetition_penalty=1.2
     )
     found = [
         _all(TokenStream(model, _prompt(4, 9), options=options, stop_ids=(), pad_id=0, fast=each))
-        for each in (fused, None)
+        for each in (fast, None)
     ]
     assert found[0] == found[1]
 
@@ -125,11 +125,11 @@ def test_sampling_is_the_same_with_drafts(engine: type) -> None:
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_reading_in_parts_and_again_gives_the_same_logits(kind: str, engine: type) -> None:
     model = _model(kind)
-    fused = fast_form(model)
-    assert isinstance(fused, engine)
+    fast = fast_form(model)
+    assert isinstance(fast, engine)
     ids = _prompt(5, 20)
     expected = model(torch.tensor([ids])).logits[0]
-    sequence = fused.rows(1, len(ids) + 4)
+    sequence = fast.rows(1, len(ids) + 4)
     sequence.read([Part(0, [*ids[:6], 1, 2, 3])])
     sequence.lengths[0] = 6
     rows = [sequence.read([Part(0, ids[6:9], 3)]), sequence.step(torch.tensor(ids[9:10]))]
@@ -173,8 +173,8 @@ def test_rows_that_join_and_leave_are_those_of_the_library(
 ) -> None:
     monkeypatch.setattr("fim.inference.rows.READ_TOKENS", 40)
     model = _model(kind)
-    fused = fast_form(model)
-    assert isinstance(fused, engine)
+    fast = fast_form(model)
+    assert isinstance(fast, engine)
     prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0, 9, 30, 1, 17, 2, 5))]
     gold = {0: [1, 2, 3], 4: [4] * 14, 7: [8]}
     how = {"options": options, "stop_ids": (7, 11), "pad_id": 0}
@@ -183,7 +183,7 @@ def test_rows_that_join_and_leave_are_those_of_the_library(
     for batch_size in (1, 3, 16):
         found = Scores(gold)
         assert answers == generate_batch(
-            model, prompts, watcher=found, fast=fused, batch_size=batch_size, **how
+            model, prompts, watcher=found, fast=fast, batch_size=batch_size, **how
         )
         assert sorted(found.finished) == list(range(len(prompts)))
         assert found.losses.keys() == gold.keys()
@@ -193,12 +193,12 @@ def test_rows_that_join_and_leave_are_those_of_the_library(
 
 def test_bfloat16_losses_stay_near_those_of_the_library() -> None:
     model = _model("llama").to(torch.bfloat16)
-    fused = fast_form(model)
-    assert fused is not None
+    fast = fast_form(model)
+    assert fast is not None
     gold = {0: [1, 2, 3], 1: [4] * 14, 2: [8]}
     prompts = [_prompt(seed, length) for seed, length in enumerate((4, 30, 0))]
     losses = []
-    for each in (None, fused):
+    for each in (None, fast):
         watcher = Scores(gold)
         options = GenerationOptions(max_new_tokens=1)
         generate_batch(
@@ -208,27 +208,27 @@ def test_bfloat16_losses_stay_near_those_of_the_library() -> None:
     torch.testing.assert_close(*losses, rtol=0.03, atol=0.1)
 
 
-def test_what_was_fused_is_freed_with_its_owner(engine: type) -> None:
+def test_a_fast_form_is_freed_with_its_owner(engine: type) -> None:
     model = _model("llama")
-    fused = fast_form(model)
-    assert isinstance(fused, engine)
+    fast = fast_form(model)
+    assert isinstance(fast, engine)
     generate_batch(
         model,
         [[1, 2], [3]],
         options=GenerationOptions(max_new_tokens=3),
         stop_ids=(),
         pad_id=0,
-        fast=fused,
+        fast=fast,
     )
-    seen = weakref.ref(fused)
-    del fused
+    seen = weakref.ref(fast)
+    del fast
     assert seen() is None
 
 
 def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model("llama")
-    fused = fast_form(model)
-    assert fused is not None
+    fast = fast_form(model)
+    assert fast is not None
     sizes: list[int] = []
     read = OnnxRows.read
 
@@ -238,7 +238,7 @@ def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(OnnxRows, "read", counted)
     options = GenerationOptions(max_new_tokens=60)
-    stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fast=fused)
+    stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fast=fast)
     assert len(list(stream)) == 60
     assert len(sizes) < 60
     assert max(sizes[1:]) <= MOST_DRAFTED_TOKENS + 1
@@ -272,7 +272,7 @@ def test_a_draft_followed_the_same_ids_before(first: list[int], second: list[int
         ),
     ],
 )
-def test_what_cannot_be_fused_is_told(
+def test_what_has_no_fast_form_is_told(
     kind: str, changes: dict[str, object], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="fim"):
@@ -309,12 +309,12 @@ def test_an_adapter_counts_once_it_is_merged() -> None:
     model = get_peft_model(_model("llama"), config).eval()
     assert why_not(model) == "its adapter is not merged"
     model.merge_adapter()
-    fused = fast_form(model)
-    assert fused is not None
+    fast = fast_form(model)
+    assert fast is not None
     options = GenerationOptions(max_new_tokens=12)
     found = [
         _all(TokenStream(model, _prompt(1, 2), options=options, stop_ids=(), pad_id=0, fast=each))
-        for each in (fused, None)
+        for each in (fast, None)
     ]
     assert found[0] == found[1]
 
