@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-LOCKS = {"cpu": ("train", "cpu", "eval", "report"), "gpu": ("gpu", "train", "eval", "report")}
+LOCKS = {"cpu": ("train", "eval", "report"), "gpu": ("gpu", "train", "eval", "report")}
 MUST_HAVE_FLOORS = ("unsloth", "trl", "transformers", "datasets", "peft", "bitsandbytes", "torch")
 
 

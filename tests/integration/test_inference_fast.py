@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import weakref
+from typing import NoReturn
 
 import pytest
 import torch
@@ -25,39 +26,41 @@ from transformers import (
 )
 
 from fim.inference import GenerationOptions, GenerationWatcher, TokenStream, generate_batch
-from fim.inference.drafting import DRAFTED_TOKENS, MOST_DRAFTED_TOKENS, PromptLookup
+from fim.inference.drafting import PromptLookup
 from fim.inference.fast import fast_form, why_not
 from fim.inference.fused import FusedModel
-from fim.inference.onnx_graph import Graph
-from fim.inference.onnx_model import OnnxModel, OnnxRows
+from fim.inference.native import NativeModel, NativeRows
 from fim.inference.rows import Part
-from fim.inference.weights import ModelWeights
 
 VOCABULARY = 90
 SHAPE = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 64,
-    "intermediate_size": 48,
+    "hidden_size": 128,
+    "intermediate_size": 96,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
 }
-ENGINES = {"onnxruntime": OnnxModel, "torch": FusedModel}
+ENGINES = {"native": NativeModel, "torch": FusedModel}
 KINDS = {
     "llama": (LlamaConfig, LlamaForCausalLM, {}),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 16, "tie_word_embeddings": True}),
+    "qwen3": (Qwen3Config, Qwen3ForCausalLM, {"head_dim": 64, "tie_word_embeddings": True}),
     "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
 }
 
 
 @pytest.fixture(params=list(ENGINES))
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
-    """The class of fast models: the one that is taken first, and the other without a package."""
+    """The class of fast models: the one that is taken first, and the other without a compiler."""
     if request.param == "torch":
-        monkeypatch.setattr("fim.inference.fast.ONNX_PACKAGES", ("no_such_package",))
+        monkeypatch.setattr("fim.inference.native.model.native_library", _no_library)
     return ENGINES[request.param]
+
+
+def _no_library() -> NoReturn:
+    raise RuntimeError("there is no C compiler")
 
 
 def _model(kind: str, **changes: object) -> PreTrainedModel:
@@ -230,29 +233,30 @@ def test_drafts_save_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     fast = fast_form(model)
     assert fast is not None
     sizes: list[int] = []
-    read = OnnxRows.read
+    read = NativeRows.read
 
-    def counted(self: OnnxRows, parts: list[Part]) -> torch.Tensor:
+    def counted(self: NativeRows, parts: list[Part]) -> torch.Tensor:
         sizes.append(len(parts[0].ids))
         return read(self, parts)
 
-    monkeypatch.setattr(OnnxRows, "read", counted)
+    monkeypatch.setattr(NativeRows, "read", counted)
     options = GenerationOptions(max_new_tokens=60)
     stream = TokenStream(model, _prompt(0, 4), options=options, stop_ids=(), pad_id=0, fast=fast)
     assert len(list(stream)) == 60
     assert len(sizes) < 60
-    assert max(sizes[1:]) <= MOST_DRAFTED_TOKENS + 1
+    assert max(sizes[1:]) <= max(fast.drafted_tokens.values()) + 1
 
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 3), max_size=30))
 def test_a_draft_followed_the_same_ids_before(first: list[int], second: list[int]) -> None:
-    lookup = PromptLookup()
+    lengths = {3: 7, 2: 3, 1: 2}
+    lookup = PromptLookup(lengths)
     lookup.extend(first)
     lookup.draft(4)
     lookup.extend(second)
     draft, ids = lookup.draft(4), first + second
     assert len(draft) <= 4
-    for size, drafted in DRAFTED_TOKENS.items():
+    for size, drafted in lengths.items():
         places = [end for end in range(size, len(ids)) if ids[end - size : end] == ids[-size:]]
         if places:
             assert draft == ids[places[-1] : places[-1] + min(4, drafted)]
@@ -330,30 +334,10 @@ def test_a_merged_adapter_may_have_other_numbers_than_its_base() -> None:
     assert fast_form(model) is not None
 
 
-def test_heads_that_onnxruntime_cannot_attend_to_are_left_to_torch() -> None:
-    assert isinstance(fast_form(_model("llama", hidden_size=32)), FusedModel)
-
-
-def test_weights_too_large_to_be_held_three_times_are_left_to_torch(
-    monkeypatch: pytest.MonkeyPatch,
+def test_without_a_compiler_the_reason_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("fim.inference.fast.MOST_ONNX_WEIGHT_BYTES", 1)
-    assert isinstance(fast_form(_model("llama")), FusedModel)
-
-
-def test_a_graph_that_is_refused_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Graph) -> object:
-        model = made(self)
-        model.graph.node[-1].op_type = "NoSuchOperator"
-        return model
-
-    made = Graph.model
-    monkeypatch.setattr(Graph, "model", broken)
-    assert isinstance(fast_form(_model("llama")), FusedModel)
-
-
-def test_a_weight_that_serves_twice_is_kept_once() -> None:
-    tied = Graph(ModelWeights(_model("qwen3")))
-    apart = Graph(ModelWeights(_model("llama")))
-    norms_of_heads = 2 * 2
-    assert len(apart.weights) - len(tied.weights) == 1 - norms_of_heads
+    monkeypatch.setattr("fim.inference.native.model.native_library", _no_library)
+    with caplog.at_level(logging.INFO, logger="fim"):
+        assert isinstance(fast_form(_model("llama")), FusedModel)
+    assert "completions do not use NativeModel: there is no C compiler" in caplog.text

@@ -17,7 +17,7 @@ _LITTLE_MEMORY_MIB = 4_000
 _LITTLE_DISK_MIB = 5_000
 _NO_DISK_MIB = 500
 _TRAIN_FIX = 'pip install "fim[train]"'
-_CPU_FIX = 'pip install "fim[cpu]"'
+_COMPILER_FIX = "install gcc or clang"
 _GPU_FIX = 'pip install "fim[gpu]"'
 
 
@@ -62,7 +62,7 @@ def diagnose(machine: Machine) -> tuple[Row, ...]:
         _needed(machine, "peft"),
         _needed(machine, "datasets"),
         _bitsandbytes(machine),
-        _onnxruntime(machine),
+        _c_compiler(machine),
         _unsloth(machine),
         _accelerator(machine),
         _memory(machine),
@@ -144,14 +144,13 @@ def _bitsandbytes(machine: Machine) -> Row:
     return Row("bitsandbytes", Status.OK, installed)
 
 
-def _onnxruntime(machine: Machine) -> Row:
-    installed = machine.packages["onnxruntime"]
-    if installed is not None:
-        return Row("onnxruntime", Status.OK, installed)
+def _c_compiler(machine: Machine) -> Row:
+    if machine.c_compiler is not None:
+        return Row("C compiler", Status.OK, machine.c_compiler)
     if _has_cuda(machine) or machine.cpu_bfloat16:
-        return Row("onnxruntime", Status.OK, "not installed, not needed here")
-    value = "not installed: completions on this CPU are slower without it"
-    return Row("onnxruntime", Status.WARN, value, _CPU_FIX)
+        return Row("C compiler", Status.OK, "not found, not needed here")
+    value = "not found: completions on this CPU are slower without it"
+    return Row("C compiler", Status.WARN, value, _COMPILER_FIX)
 
 
 def _unsloth(machine: Machine) -> Row:

@@ -18,7 +18,7 @@ def doctor(session: Session) -> None:
     from fim import __version__
     from fim.cli.diagnosis import diagnose, is_healthy
     from fim.cli.machine import inspect_machine
-    from fim.config import check_settings, hub_token_place, read_switches
+    from fim.config import c_compiler, check_settings, hub_token_place, read_switches
 
     problems = check_settings(overrides=session.overrides, preset=session.options.preset)
     rows = diagnose(
@@ -26,6 +26,7 @@ def doctor(session: Session) -> None:
             fim_version=__version__,
             cache_dir=read_switches().cache_dir,
             hub_token_place=hub_token_place(),
+            c_compiler=c_compiler(),
             num_setting_problems=len(problems),
         )
     )

@@ -19,7 +19,6 @@ PACKAGES = (
     "peft",
     "datasets",
     "bitsandbytes",
-    "onnxruntime",
     "unsloth",
 )
 _MIB = 2**20
@@ -60,6 +59,7 @@ class Machine:
         torch: State of torch; None when it cannot be imported.
         gpu: Accelerator that the driver reports, whatever torch thinks of it.
         cpu_bfloat16: Instruction set that makes bfloat16 fast on the CPU; empty when none is known.
+        c_compiler: Path of a C compiler; None without one.
         memory_mib: Memory of the machine or of its container; None when unknown.
         disk_free_mib: Free space in the working directory.
         hub_token_place: Where the hub library finds a token.
@@ -75,6 +75,7 @@ class Machine:
     torch: TorchState | None
     gpu: Gpu | None
     cpu_bfloat16: str
+    c_compiler: str | None
     memory_mib: int | None
     disk_free_mib: int
     hub_token_place: str | None
@@ -89,6 +90,7 @@ def inspect_machine(
     fim_version: str,
     cache_dir: Path,
     hub_token_place: str | None,
+    c_compiler: str | None,
     num_setting_problems: int,
 ) -> Machine:
     """Collect the facts; torch is imported only where it is installed.
@@ -97,6 +99,7 @@ def inspect_machine(
         fim_version: Version of this package.
         cache_dir: Folder that keeps the embedded model.
         hub_token_place: Where a hub token was found.
+        c_compiler: Path of a C compiler.
         num_setting_problems: Problems of the settings.
     """
     packages = {name: installed_version(name) for name in PACKAGES}
@@ -108,6 +111,7 @@ def inspect_machine(
         torch=torch_state() if packages["torch"] else None,
         gpu=nvidia_gpu(),
         cpu_bfloat16=cpu_bfloat16(Path("/proc/cpuinfo")),
+        c_compiler=c_compiler,
         memory_mib=memory_mib(Path("/sys/fs/cgroup/memory.max")),
         disk_free_mib=shutil.disk_usage(Path.cwd()).free // _MIB,
         hub_token_place=hub_token_place,

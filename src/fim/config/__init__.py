@@ -25,7 +25,13 @@ from fim.config.presets import (
 from fim.config.problems import Problem, did_you_mean
 from fim.config.run_sections import EvalSettings, LogSettings, TrainSettings
 from fim.config.settings import Settings, known_settings, setting_values, settings_record
-from fim.config.switches import Switches, cache_folder, hub_token_place, read_switches
+from fim.config.switches import (
+    Switches,
+    c_compiler,
+    cache_folder,
+    hub_token_place,
+    read_switches,
+)
 
 __all__ = [
     "EMBEDDED_CORPUS_NAME",
@@ -49,6 +55,7 @@ __all__ = [
     "SourcedValue",
     "Switches",
     "TrainSettings",
+    "c_compiler",
     "cache_folder",
     "check_settings",
     "did_you_mean",

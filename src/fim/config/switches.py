@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,13 @@ from fim.config.files import read_env_file
 
 SWITCH_NAMES: Mapping[str, str] = MappingProxyType(
     {
-        "FIM_CACHE_DIR": "Folder of the embedded model; none takes the user's cache folder.",
+        "FIM_CACHE_DIR": "Folder of what is made or fetched once; none takes the user's cache.",
         "FIM_DEBUG": "1 shows the traceback of an error.",
         "FIM_NO_PROGRESS": "1 shows no progress.",
     }
 )
 _OFF_WORDS = frozenset({"", "0", "false", "no", "off"})
+C_COMPILERS = ("cc", "gcc", "clang")
 _HUB_TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -51,8 +53,20 @@ def read_switches(env: Mapping[str, str] | None = None, cwd: Path | None = None)
 
 
 def cache_folder(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
-    """Return the folder that keeps the embedded model: ``FIM_CACHE_DIR`` or the user's cache."""
+    """Return the folder of what is made or fetched once: ``FIM_CACHE_DIR`` or the user's cache."""
     return read_switches(env, cwd).cache_dir
+
+
+def c_compiler(env: Mapping[str, str] | None = None) -> str | None:
+    """Return the path of a C compiler, ``CC`` or the first usual one, or None without one.
+
+    Args:
+        env: Variables in place of the process environment.
+    """
+    actual = os.environ if env is None else env
+    names = [actual.get("CC", "").strip(), *C_COMPILERS]
+    found = (shutil.which(name, path=actual.get("PATH")) for name in names if name)
+    return next((path for path in found if path), None)
 
 
 def hub_token_place(env: Mapping[str, str] | None = None) -> str | None:

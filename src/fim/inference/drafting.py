@@ -1,9 +1,9 @@
 """Prompt lookup: several tokens for one reading of the weights, none of them different.
 
 What comes next has often stood in the prompt before: the tokens that followed the last ones then
-(five, three, two or one of them) are a draft, the longer the more of them matched. The model reads
-it behind the last token at little more than the price of that token alone; as long as it chooses
-what the draft says, its next logits are there.
+(five, three, two or one of them) are a draft, the longer the more of them matched; how long pays is
+the fast model's to say. The model reads it behind the last token at little more than the price of
+that token alone; as long as it chooses what the draft says, its next logits are there.
 
 Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192.
 """
@@ -17,20 +17,20 @@ import torch
 from fim.inference.rows import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fim.inference.rows import FastModel
 
-DRAFTED_TOKENS = {5: 15, 3: 11, 2: 7, 1: 3}
-"""How much is drafted after a match of so many tokens, the longest match first."""
-
-MOST_DRAFTED_TOKENS = max(DRAFTED_TOKENS.values())
-
 
 class PromptLookup:
-    """Finds what followed the last ids of a growing sequence when they stood there before."""
+    """Finds what followed the last ids of a growing sequence when they stood there before.
 
-    def __init__(self) -> None:
+    Args:
+        drafted_tokens: How much is drafted after a match of so many ids, the longest match first.
+    """
+
+    def __init__(self, drafted_tokens: Mapping[int, int]) -> None:
+        self._drafted_tokens = drafted_tokens
         self.ids: list[int] = []
         self._ends: dict[tuple[int, ...], int] = {}
         self._num_indexed = 0
@@ -42,11 +42,11 @@ class PromptLookup:
     def draft(self, most: int) -> list[int]:
         """Return what may come next, the latest and longest match first."""
         for end in range(self._num_indexed, len(self.ids)):
-            for size in DRAFTED_TOKENS:
+            for size in self._drafted_tokens:
                 if end >= size:
                     self._ends[tuple(self.ids[end - size : end])] = end
         self._num_indexed = max(self._num_indexed, len(self.ids))
-        for size, drafted in DRAFTED_TOKENS.items():
+        for size, drafted in self._drafted_tokens.items():
             place = self._ends.get(tuple(self.ids[len(self.ids) - size :]))
             if place is not None:
                 return self.ids[place : place + min(most, drafted)]
@@ -64,7 +64,8 @@ class DraftedLogits:
 
     def __init__(self, model: FastModel, *, draft: Sequence[int] = (), num_new: int) -> None:
         self._model = model
-        self._known = PromptLookup()
+        self._known = PromptLookup(model.drafted_tokens)
+        self._most_drafted = max(model.drafted_tokens.values())
         self._draft = list(draft[: num_new - 1])
         self._num_new = num_new
         self._num_ahead = 0
@@ -87,7 +88,7 @@ class DraftedLogits:
             return self._logits[ahead + 1 : ahead + 2]
         num_known = len(self._known.ids)
         self._rows.lengths[0] = num_known - 1
-        most = min(MOST_DRAFTED_TOKENS, self._end - num_known - 1)
+        most = min(self._most_drafted, self._end - num_known - 1)
         self._draft = self._known.draft(most) if most > 0 else []
         return self._read([token_id, *self._draft])
 

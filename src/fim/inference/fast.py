@@ -1,25 +1,25 @@
 """Which models have a fast form on the CPU, and which one it is.
 
-In float32 it is ONNX Runtime's (``onnx_model``), whose products run at the speed that memory is
-read with; in other number types, and without that package, it is torch's (``fused``). Both are
-compared with the library's model before they are used.
+In float32 it is the one that a C compiler builds for this processor (``native``); in other number
+types, and without a compiler, it is torch's (``fused``). Both are compared with the library's model
+before they are used.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from fim.inference.decoder import model_config
 from fim.inference.fused import FusedModel
+from fim.inference.native import NativeModel
 from fim.inference.rows import Part
 from fim.inference.weights import base_of
 from fim.logger import get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fim.inference.rows import FastModel
 
@@ -27,10 +27,8 @@ KNOWN_CLASSES = frozenset(
     {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 )
 MOST_WEIGHT_BYTES = 4 * 2**30
-MOST_ONNX_WEIGHT_BYTES = 2 * 2**30
 PROBE_IDS = tuple(range(1, 25))
 PROBE_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
-ONNX_PACKAGES = ("onnx", "onnxruntime")
 _FULL_ATTENTION = "full_attention"
 _FIXED_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 
@@ -41,16 +39,19 @@ def fast_form(model: torch.nn.Module) -> FastModel | None:
     It holds the weights as they are now, and is made anew after they have changed.
     """
     reason = why_not(model)
-    for make in _forms(model) if reason is None else ():
+    if reason is not None:
+        get_logger(__name__).info("completions use the library's decoding: %s", reason)
+        return None
+    for make in _forms(model):
         try:
             with torch.inference_mode():
                 fast = make(model)
                 reason = _difference(model, fast)
         except RuntimeError as error:
-            reason = f"its fast form is refused: {error}"
+            reason = str(error)
         if reason is None:
             return fast
-    get_logger(__name__).info("completions use the library's decoding: %s", reason)
+        get_logger(__name__).info("completions do not use %s: %s", make.__name__, reason)
     return None
 
 
@@ -62,18 +63,10 @@ def why_not(model: torch.nn.Module) -> str | None:
     return next((reason for is_so, reason in _obstacles(base) if is_so), None)
 
 
-def _forms(model: torch.nn.Module) -> Iterator[Callable[[torch.nn.Module], FastModel]]:
-    """Yield the fast forms that may suit, the faster one first.
-
-    ONNX Runtime holds joined matrices and packed ones, so that weights are held three times.
-    """
-    weights = list(base_of(model).parameters())
-    is_float32 = weights[0].dtype == torch.float32
-    is_small = sum(each.nbytes for each in weights) <= MOST_ONNX_WEIGHT_BYTES
-    if is_float32 and is_small and all(find_spec(name) for name in ONNX_PACKAGES):
-        from fim.inference.onnx_model import OnnxModel
-
-        yield OnnxModel
+def _forms(model: torch.nn.Module) -> Iterator[type[NativeModel] | type[FusedModel]]:
+    """Yield the fast forms that may suit, the faster one first."""
+    if next(base_of(model).parameters()).dtype == torch.float32:
+        yield NativeModel
     yield FusedModel
 
 

@@ -9,17 +9,18 @@ values are written in place.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 import torch
 
 from fim.inference.fused_rows import FusedRows
-from fim.inference.weights import ModelWeights, rotation_tables
+from fim.inference.weights import ModelWeights, Projection, rotation_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from fim.inference.weights import LayerWeights, Projection
+    from fim.inference.weights import LayerWeights
 
     Product = Callable[[torch.Tensor], torch.Tensor]
     Attend = Callable[[tuple[torch.Tensor, torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
@@ -46,6 +47,8 @@ class FusedModel:
     Args:
         model: A causal language model of transformers of which ``why_not`` has nothing to say.
     """
+
+    drafted_tokens: Mapping[int, int] = MappingProxyType({5: 15, 3: 11, 2: 7, 1: 3})
 
     def __init__(self, model: torch.nn.Module) -> None:
         weights = ModelWeights(model)
@@ -120,13 +123,22 @@ class FusedModel:
 def _layer(weights: LayerWeights) -> _Layer:
     return _Layer(
         norm_in=weights.norm_in,
-        qkv=_product(weights.qkv),
+        qkv=_product(_joined(weights.query, weights.key, weights.value)),
         q_norm=weights.q_norm,
         k_norm=weights.k_norm,
         out=_product(weights.out),
         norm_mlp=weights.norm_mlp,
-        gate_up=_product(weights.gate_up),
+        gate_up=_product(_joined(weights.gate, weights.up)),
         down=_product(weights.down),
+    )
+
+
+def _joined(*projections: Projection) -> Projection:
+    """Return matrices with one input as one."""
+    biases = [each.bias for each in projections if each.bias is not None]
+    return Projection(
+        weight=torch.cat([each.weight for each in projections]),
+        bias=torch.cat(biases) if biases else None,
     )
 
 

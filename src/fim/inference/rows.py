@@ -6,7 +6,7 @@ length, so nothing is padded. What it must be able to do is said here; how stand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,16 @@ class Rows(Protocol):
 
 
 class FastModel(Protocol):
-    """A model in a form that is fast on the CPU."""
+    """A model in a form that is fast on the CPU.
+
+    ``drafted_tokens`` says how much it is worth to draft after a match of so many ids, the longest
+    match first: that depends on what one more id costs.
+    """
+
+    @property
+    def drafted_tokens(self) -> Mapping[int, int]:
+        """How much to draft after a match of so many ids."""
+        ...
 
     def rows(self, rows: int, capacity: int) -> Rows:
         """Return room for some sequences of at most so many ids each."""

@@ -1,4 +1,4 @@
-"""The weights of a Llama-like model, those with one input side by side."""
+"""The weights of a Llama-like model, in the order of their use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_LORA = ("lora_A", "lora_B")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """The matrices ``[R, K]`` and ``[N, R]`` whose product was added to a matrix."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """A matrix ``[N, K]`` and what is added to its product ``[N]``, if anything."""
+    """A matrix and what belongs to it.
+
+    Args:
+        weight: The matrix ``[N, K]``, a merged adapter included.
+        bias: What is added to its product ``[N]``, if anything.
+        adapter: The adapter that is part of it, where there is a plain one.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor | None
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +44,15 @@ class LayerWeights:
     """The weights of a layer, in the order of their use; norms of heads where there are some."""
 
     norm_in: torch.Tensor
-    qkv: Projection
+    query: Projection
+    key: Projection
+    value: Projection
     q_norm: torch.Tensor | None
     k_norm: torch.Tensor | None
     out: Projection
     norm_mlp: torch.Tensor
-    gate_up: Projection
+    gate: Projection
+    up: Projection
     down: Projection
 
 
@@ -75,7 +96,7 @@ class ModelWeights:
         self.rotary = self._base.get_submodule("model.rotary_emb")
 
     def layers(self) -> Iterator[LayerWeights]:
-        """Yield the layers; matrices that are joined are copies."""
+        """Yield the layers."""
         return map(_layer, self._base.get_submodule("model.layers").children())
 
 
@@ -98,12 +119,15 @@ def _layer(layer: torch.nn.Module) -> LayerWeights:
     names = dict(layer.named_modules())
     return LayerWeights(
         norm_in=_weight(layer, "input_layernorm"),
-        qkv=_projection(layer, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        query=_projection(layer, "self_attn.q_proj"),
+        key=_projection(layer, "self_attn.k_proj"),
+        value=_projection(layer, "self_attn.v_proj"),
         q_norm=_weight(layer, "self_attn.q_norm") if "self_attn.q_norm" in names else None,
         k_norm=_weight(layer, "self_attn.k_norm") if "self_attn.k_norm" in names else None,
         out=_projection(layer, "self_attn.o_proj"),
         norm_mlp=_weight(layer, "post_attention_layernorm"),
-        gate_up=_projection(layer, "mlp.gate_proj", "mlp.up_proj"),
+        gate=_projection(layer, "mlp.gate_proj"),
+        up=_projection(layer, "mlp.up_proj"),
         down=_projection(layer, "mlp.down_proj"),
     )
 
@@ -112,15 +136,27 @@ def _weight(module: torch.nn.Module, name: str) -> torch.Tensor:
     return module.get_submodule(name).get_parameter("weight").detach()
 
 
-def _projection(module: torch.nn.Module, *names: str) -> Projection:
-    """Return some matrices as one."""
-    projections = [module.get_submodule(name) for name in names]
-    own = [dict(getattr(each, "base_layer", each).named_parameters()) for each in projections]
+def _projection(module: torch.nn.Module, name: str) -> Projection:
+    linear = module.get_submodule(name)
+    own = dict(getattr(linear, "base_layer", linear).named_parameters())
+    bias = own.get("bias")
     return Projection(
-        weight=_joined([each["weight"].detach() for each in own]),
-        bias=_joined([each["bias"].detach() for each in own]) if "bias" in own[0] else None,
+        weight=own["weight"].detach(),
+        bias=None if bias is None else bias.detach(),
+        adapter=_merged_adapter(linear),
     )
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _merged_adapter(linear: torch.nn.Module) -> Adapter | None:
+    """Return the only adapter of a layer of PEFT, where it is plain LoRA."""
+    names = getattr(linear, "merged_adapters", [])
+    if len(names) != 1 or getattr(linear, "lora_variant", None):
+        return None
+    (name,) = names
+    down, up = (dict(linear.get_submodule(each).named_children()).get(name) for each in _LORA)
+    if not (isinstance(down, torch.nn.Linear) and isinstance(up, torch.nn.Linear)):
+        return None
+    if any(len(list(each.parameters())) > 1 for each in (down, up)):
+        return None
+    scale = cast("dict[str, float]", linear.scaling)[name]
+    return Adapter(down.weight.detach().float(), up.weight.detach().float() * scale)

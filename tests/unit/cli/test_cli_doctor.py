@@ -36,7 +36,6 @@ INSTALLED = {
     "peft": "0.21.2",
     "datasets": "5.2.0",
     "bitsandbytes": "0.50.2",
-    "onnxruntime": "1.32.0",
     "unsloth": None,
 }
 OWN = Path("/venv/bin/fim")
@@ -47,6 +46,7 @@ CPU = Machine(
     torch=TorchState(num_threads=2, has_cuda=False),
     gpu=None,
     cpu_bfloat16="amx_bf16",
+    c_compiler="/usr/bin/cc",
     memory_mib=16_000,
     disk_free_mib=50_000,
     hub_token_place=None,
@@ -72,7 +72,7 @@ NAMES = [
     "peft",
     "datasets",
     "bitsandbytes",
-    "onnxruntime",
+    "C compiler",
     "unsloth",
     "accelerator",
     "memory",
@@ -116,14 +116,9 @@ def with_package(machine: Machine, name: str, version: str | None) -> Machine:
         (with_package(CUDA, "trl", "1.15.2"), "trl", "ok", "1.15.2", ""),
         (with_package(CPU, "trl", None), "trl", "fail", "not installed", "fim[train]"),
         (with_package(CPU, "bitsandbytes", None), "bitsandbytes", "warn", "4-bit", "fim[train]"),
-        (with_package(CPU, "onnxruntime", None), "onnxruntime", "ok", "not needed", ""),
-        (
-            with_package(replace(CPU, cpu_bfloat16=""), "onnxruntime", None),
-            "onnxruntime",
-            "warn",
-            "slower",
-            "fim[cpu]",
-        ),
+        (CPU, "C compiler", "ok", "/usr/bin/cc", ""),
+        (replace(CPU, c_compiler=None), "C compiler", "ok", "not needed", ""),
+        (replace(CPU, c_compiler=None, cpu_bfloat16=""), "C compiler", "warn", "slower", "gcc"),
         (with_package(CUDA, "unsloth", None), "unsloth", "warn", "slower", "fim[gpu]"),
         (with_package(CUDA, "unsloth", "2025.9.1"), "unsloth", "fail", "2026.10.7", "fim[gpu]"),
         (replace(CPU, gpu=CARD), "accelerator", "warn", "torch cannot use it", "fim[gpu]"),
@@ -252,7 +247,11 @@ def test_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "embedded" / "model.gguf").write_bytes(b"")
     monkeypatch.setattr(machine_module, "torch_state", lambda: None)
     facts = inspect_machine(
-        fim_version="9", cache_dir=tmp_path, hub_token_place="HF_TOKEN", num_setting_problems=1
+        fim_version="9",
+        cache_dir=tmp_path,
+        hub_token_place="HF_TOKEN",
+        c_compiler="/bin/cc",
+        num_setting_problems=1,
     )
     assert facts.embedded_model == tmp_path / "embedded" / "model.gguf"
     assert set(facts.packages) == set(PACKAGES)

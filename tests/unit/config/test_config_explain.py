@@ -9,6 +9,7 @@ import pytest
 from fim.config import (
     PRESETS,
     Settings,
+    c_compiler,
     cache_folder,
     explain_setting,
     hub_token_place,
@@ -158,3 +159,14 @@ def test_places_of_a_hub_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert hub_token_place({"XDG_CACHE_HOME": str(tmp_path)}) is None
     monkeypatch.setenv("HF_TOKEN", "x")
     assert hub_token_place() == "HF_TOKEN"
+
+
+def test_a_c_compiler_is_the_named_one_or_a_usual_one(tmp_path: Path) -> None:
+    path = {"PATH": str(tmp_path)}
+    assert c_compiler(path) is None
+    for name in ("gcc", "mine"):
+        (tmp_path / name).write_text("#!/bin/sh\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    assert c_compiler(path) == str(tmp_path / "gcc")
+    assert c_compiler({**path, "CC": "mine"}) == str(tmp_path / "mine")
+    assert c_compiler({**path, "CC": "no-such-compiler"}) == str(tmp_path / "gcc")
