@@ -60,14 +60,14 @@ def _decoded(encoded: Encoded, panel: int) -> np.ndarray:
     """Read a matrix as ``matrices.h`` describes it."""
     outputs, inputs = encoded.shape
     bits, panels = encoded.bits, -(-outputs // panel)
-    per_word = 32 // bits
-    blocks = encoded.data.reshape(panels, inputs // 32, -1)
+    per_word, length = 32 // bits, 16 if bits == 32 else 32
+    blocks = encoded.data.reshape(panels, inputs // length, -1)
     num_numbers = {4: 2, 8: 1}.get(bits, 0)
     numbers = blocks[..., : num_numbers * panel * 4].copy().view(np.float32)
     words = blocks[..., num_numbers * panel * 4 :].copy().view(np.uint32)
-    words = words.reshape(panels, inputs // 32, bits, 1, panel)
+    words = words.reshape(panels, inputs // length, length // per_word, 1, panel)
     codes = words >> (np.arange(per_word, dtype=np.uint32) * np.uint32(bits % 32))[:, None]
-    codes = codes.reshape(panels, inputs // 32, 32, panel)
+    codes = codes.reshape(panels, inputs // length, length, panel)
     scale = numbers[..., None, :panel] if num_numbers else None
     if bits == 4:
         values = (codes & 15).astype(np.float32) * scale + numbers[..., None, panel:]

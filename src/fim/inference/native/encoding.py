@@ -20,6 +20,9 @@ SMALL_FORMS = (4, 8, 16)
 
 FULL = 32
 BLOCK = 32
+FULL_BLOCK = 16
+"""Inputs of a block: of the small forms, of float32."""
+
 ROUNDING = 2.0**-21
 """How far adding and taking away an adapter may move a number, in parts of the largest one."""
 
@@ -115,7 +118,7 @@ def encode_linear(library: ctypes.CDLL, projection: Projection) -> EncodedLinear
         largest = float(torch.maximum(weight.abs().max(), added.abs().max()))
         base = encode(library, apart, SMALL_FORMS, ROUNDING * largest)
         if base is not None:
-            missing = -len(adapter.down) % BLOCK
+            missing = -len(adapter.down) % FULL_BLOCK
             pad = torch.nn.functional.pad
             down = encode(library, pad(adapter.down, (0, 0, 0, missing)), (FULL,))
             up = encode(library, pad(adapter.up, (0, missing)), (FULL,))

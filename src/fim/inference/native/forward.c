@@ -33,7 +33,7 @@ INLINE V chosen(I is_first, V first, V second) {
 }
 
 INLINE V exponential(V x) {
-  V rounder = all(12582912.0f), least = all(-87.0f), most = all(88.0f);
+  V rounder = all(ROUNDER), least = all(-87.0f), most = all(88.0f);
   x = chosen(x > least, x, least);
   x = chosen(x < most, x, most);
   V whole = x * 1.44269504088896341f + rounder - rounder;

@@ -5,9 +5,9 @@ Forms are codes of 4 or 8 bits with numbers for each block of 32 inputs (GGUF's 
 upper half of float32 (bfloat16), and float32. All are multiplied as float32: what a small form
 saves is the reading of memory.
 
-A matrix [N, K] lies in panels of PANEL outputs. A panel is a run of blocks of 32 inputs; a block
-holds its scales (4 and 8 bits) and its lows (4 bits), one for each output, and then words of 32
-bits: word g of an output holds the codes of the inputs g * 32 / bits and behind.
+A matrix [N, K] lies in panels of PANEL outputs. A panel is a run of blocks of 32 inputs (16 in
+float32); a block holds its scales (4 and 8 bits) and its lows (4 bits), one for each output, and
+then words of 32 bits: word g of an output holds the codes of the inputs g * 32 / bits and behind.
 
 Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication (the tile).
 */
@@ -26,6 +26,7 @@ Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplic
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#define ROUNDER 12582912.0f
 #define ALIGNED __attribute__((aligned(64)))
 
 enum { PANEL = 2 * LANES, BLOCK = 32, DEPTH = 3, TALL = 6, FEW = 6 };
@@ -49,9 +50,13 @@ INLINE float total(V value) {
   return sum;
 }
 
-static size_t block_bytes(int bits) {
+INLINE int length_of(const int bits) { return bits == 32 ? BLOCK / 2 : BLOCK; }
+
+INLINE int words_in(const int bits) { return length_of(bits) * bits / 32; }
+
+INLINE size_t block_bytes(const int bits) {
   size_t numbers = bits == 4 ? 2 : bits == 8 ? 1 : 0;
-  return PANEL * 4 * (numbers + bits);
+  return PANEL * 4 * (numbers + words_in(bits));
 }
 
 INLINE V code(const int bits, U word, const int place) {
@@ -72,12 +77,12 @@ INLINE V number(const uint8_t *block, int which, int half) {
 /* Multiply at most FEW rows by a panel, straight from its codes, and add to out [rows, PANEL]. */
 INLINE void few(const int bits, const int rows, const uint8_t *block, int blocks, const float *x,
                 const float *sums, float *out) {
-  size_t ldx = (size_t)blocks * BLOCK;
-  for (int b = 0; b < blocks; b++, block += block_bytes(bits), x += BLOCK) {
+  size_t ldx = (size_t)blocks * length_of(bits);
+  for (int b = 0; b < blocks; b++, block += block_bytes(bits), x += length_of(bits)) {
     const uint8_t *words = words_of(bits, block);
     V found[FEW][2];
     for (int r = 0; r < rows; r++) found[r][0] = found[r][1] = (V){0};
-    for (int g = 0; g < bits; g++, words += PANEL * 4) {
+    for (int g = 0; g < words_in(bits); g++, words += PANEL * 4) {
       U first = *(const U *)words, second = *(const U *)(words + LANES * 4);
 #pragma GCC unroll 8
       for (int place = 0; place < 32 / bits; place++) {
@@ -99,10 +104,10 @@ INLINE void few(const int bits, const int rows, const uint8_t *block, int blocks
   }
 }
 
-/* Write a block as float32 [BLOCK, PANEL]. */
+/* Write a block as float32 [inputs, PANEL]. */
 INLINE void unpack(const int bits, const uint8_t *block, float *to) {
   const uint8_t *words = words_of(bits, block);
-  for (int g = 0; g < bits; g++, words += PANEL * 4) {
+  for (int g = 0; g < words_in(bits); g++, words += PANEL * 4) {
 #pragma GCC unroll 8
     for (int place = 0; place < 32 / bits; place++, to += PANEL)
       for (int half = 0; half < 2; half++) {
@@ -118,8 +123,7 @@ static void unpack_block(int bits, const uint8_t *block, float *to) {
   switch (bits) {
     case 4: unpack(4, block, to); break;
     case 8: unpack(8, block, to); break;
-    case 16: unpack(16, block, to); break;
-    default: unpack(32, block, to);
+    default: unpack(16, block, to);
   }
 }
 
@@ -179,7 +183,7 @@ given; more rows are interleaved.
 */
 static void add_panel(const Matrix *matrix, int panel, int rows, const float *x, const float *sums,
                       float *out) {
-  int blocks = matrix->inputs / BLOCK, bits = matrix->bits;
+  int bits = matrix->bits, length = length_of(bits), blocks = matrix->inputs / length;
   const uint8_t *block = matrix->data + (size_t)panel * blocks * block_bytes(bits);
   if (rows <= FEW) {
     switch (bits) {
@@ -193,12 +197,13 @@ static void add_panel(const Matrix *matrix, int panel, int rows, const float *x,
   float unpacked[DEPTH * BLOCK * PANEL] ALIGNED;
   for (int b = 0; b < blocks; b += DEPTH) {
     int count = blocks - b < DEPTH ? blocks - b : DEPTH;
+    const float *numbers = bits == 32 ? (const float *)block : unpacked;
     for (int i = 0; i < count; i++, block += block_bytes(bits))
-      unpack_block(bits, block, unpacked + i * BLOCK * PANEL);
+      if (bits != 32) unpack_block(bits, block, unpacked + i * length * PANEL);
     for (int row = 0; row < rows; row += TALL)
-      short_tile(rows - row < TALL ? rows - row : TALL, count * BLOCK,
-                 x + (size_t)row * matrix->inputs + b * BLOCK * TALL, 1, TALL, unpacked, PANEL, out + row * PANEL,
-                 PANEL);
+      short_tile(rows - row < TALL ? rows - row : TALL, count * length,
+                 x + (size_t)row * matrix->inputs + b * length * TALL, 1, TALL, numbers, PANEL,
+                 out + row * PANEL, PANEL);
   }
 }
 
@@ -219,59 +224,71 @@ static float half_precision(float value) {
   return split - (split - value);
 }
 
-static uint32_t bits_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  return bits;
-}
-
-static float rounded_to_16(float value) {
-  uint32_t bits = bits_of(value);
-  bits = (bits + 0x7fffu + ((bits >> 16) & 1)) & 0xffff0000u;
-  memcpy(&value, &bits, 4);
-  return value;
-}
-
-/* Return the scale and the low that BLOCK numbers would have. */
+/* Return the scale and the low that a block's numbers would have. */
 static void numbers_of(int bits, const float *from, float *scale, float *low) {
   float least = from[0], most = from[0];
   for (int k = 1; k < BLOCK; k++) {
-    if (from[k] < least) least = from[k];
-    if (from[k] > most) most = from[k];
+    least = from[k] < least ? from[k] : least;
+    most = from[k] > most ? from[k] : most;
   }
   *low = bits == 4 ? half_precision(least) : 0;
   if (bits == 4) *scale = half_precision((most - *low) / 15);
   else *scale = half_precision((-least > most ? -least : most) / 127);
 }
 
+/* Write the codes of a block's numbers; return how many are further than error from them. */
+INLINE int codes_of(const int bits, const float *from, float scale, float low, float error,
+                    uint32_t *codes) {
+  float inverse = scale ? 1 / scale : 0, most = bits == 4 ? 15 : 127;
+  int num_off = 0;
+  for (int k = 0; k < length_of(bits); k++) {
+    float again = from[k];
+    if (bits < 16) {
+      float level = (from[k] - low) * inverse + ROUNDER - ROUNDER, least = bits == 4 ? 0 : -127;
+      level = level < least ? least : level;
+      level = level > most ? most : level;
+      again = level * scale + low;
+      codes[k] = (uint32_t)(int32_t)level & (bits == 4 ? 15u : 255u);
+    } else {
+      uint32_t all_bits;
+      memcpy(&all_bits, from + k, 4);
+      if (bits == 16) all_bits = (all_bits + 0x7fffu + ((all_bits >> 16) & 1)) & 0xffff0000u;
+      memcpy(&again, &all_bits, 4);
+      codes[k] = all_bits >> (32 - bits);
+    }
+    num_off += !(fabsf(again - from[k]) <= error);
+  }
+  return num_off;
+}
+
 /* Write one output's codes of a block; return 0 where they are further than error from it. */
-static int encode_block(int bits, const float *from, float error, int lane, uint8_t *block) {
+INLINE int encode_block(const int bits, const float *from, float error, int lane, uint8_t *block) {
   float scale = 1, low = 0, *numbers = (float *)block;
-  uint32_t *words = (uint32_t *)words_of(bits, block) + lane;
-  int places = 32 / bits, most = bits == 4 ? 15 : 127, least = bits == 4 ? 0 : -127;
+  uint32_t codes[BLOCK], *words = (uint32_t *)words_of(bits, block) + lane;
   if (bits < 16) {
     numbers_of(bits, from, &scale, &low);
     numbers[lane] = scale;
     if (bits == 4) numbers[PANEL + lane] = low;
   }
-  for (int k = 0; k < BLOCK; k++) {
-    uint32_t *word = words + k / places * PANEL, bits_here;
-    float again = from[k];
-    if (bits < 16) {
-      float nearest = scale ? rintf((from[k] - low) / scale) : 0;
-      int level = nearest < least ? least : nearest > most ? most : (int)nearest;
-      again = level * scale + low;
-      bits_here = (uint32_t)level & (bits == 4 ? 15u : 255u);
-    } else if (bits == 16) {
-      again = rounded_to_16(from[k]);
-      bits_here = bits_of(again) >> 16;
-    } else {
-      bits_here = bits_of(again);
-    }
-    if (!(fabsf(again - from[k]) <= error)) return 0;
-    if (k % places == 0) *word = 0;
-    *word |= bits_here << (k % places * bits);
+  if (codes_of(bits, from, scale, low, error, codes)) return 0;
+  for (int g = 0; g < words_in(bits); g++) {
+    uint32_t word = 0;
+    for (int place = 0; place < 32 / bits; place++)
+      word |= codes[g * (32 / bits) + place] << (place * bits);
+    words[g * PANEL] = word;
   }
+  return 1;
+}
+
+INLINE int encode(const int bits, const float *from, int outputs, int inputs, float error,
+                  uint8_t *data) {
+  int length = length_of(bits), blocks = inputs / length;
+  for (int n = 0; n < outputs; n++)
+    for (int b = 0; b < blocks; b++) {
+      uint8_t *block = data + ((size_t)(n / PANEL) * blocks + b) * block_bytes(bits);
+      if (!encode_block(bits, from + (size_t)n * inputs + b * length, error, n % PANEL, block))
+        return 0;
+    }
   return 1;
 }
 
@@ -281,15 +298,16 @@ bytes data takes (it may be NULL), or 0 where this form does not hold the matrix
 */
 size_t fim_encode(const float *from, int32_t outputs, int32_t inputs, int32_t bits, float error,
                   uint8_t *data) {
-  int blocks = inputs / BLOCK, panels = (outputs + PANEL - 1) / PANEL;
-  size_t size = block_bytes(bits), bytes = (size_t)panels * blocks * size;
+  size_t blocks = inputs / length_of(bits), panels = (outputs + PANEL - 1) / PANEL;
+  size_t bytes = panels * blocks * block_bytes(bits);
   if (!data) return bytes;
   memset(data, 0, bytes);
-  for (int n = 0; n < outputs; n++)
-    for (int b = 0; b < blocks; b++) {
-      uint8_t *block = data + ((size_t)(n / PANEL) * blocks + b) * size;
-      if (!encode_block(bits, from + (size_t)n * inputs + b * BLOCK, error, n % PANEL, block))
-        return 0;
-    }
-  return bytes;
+  int is_exact;
+  switch (bits) {
+    case 4: is_exact = encode(4, from, outputs, inputs, error, data); break;
+    case 8: is_exact = encode(8, from, outputs, inputs, error, data); break;
+    case 16: is_exact = encode(16, from, outputs, inputs, error, data); break;
+    default: is_exact = encode(32, from, outputs, inputs, error, data);
+  }
+  return is_exact ? bytes : 0;
 }

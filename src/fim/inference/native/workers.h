@@ -69,6 +69,7 @@ typedef struct {
   const Matrix *weight, *up;
   const float *bias, *low;
   float *result;
+  size_t ldy;
 } Task;
 
 /* Wait until every thread has done this step. */
@@ -82,10 +83,11 @@ static void meet(Worker *worker) {
 
 static int panels_of(const Matrix *matrix) { return (matrix->outputs + PANEL - 1) / PANEL; }
 
-static void copy_panel(const Task *task, int panel, int rows, size_t ldy, const float *out,
-                       float *to, int is_sum) {
+static void copy_panel(const Task *task, int panel, int row, int rows, const float *out,
+                       int is_sum) {
+  float *to = task->result + row * task->ldy + panel * PANEL;
   int left = task->weight->outputs - panel * PANEL, width = left < PANEL ? left : PANEL;
-  for (int r = 0; r < rows; r++, out += PANEL, to += ldy)
+  for (int r = 0; r < rows; r++, out += PANEL, to += task->ldy)
     if (is_sum)
       for (int i = 0; i < width; i++) to[i] += out[i];
     else
@@ -102,9 +104,9 @@ static const float *prepared(int rows, int inputs, const float *x, float *sums, 
   return x;
 }
 
-/* Multiply x [rows, K] by several matrices; results [rows, ldy] are written or added. */
+/* Multiply x [rows, K] by several matrices; results are written or added. */
 static void multiply(Worker *worker, const Task *tasks, int count, int rows, const float *x,
-                     size_t ldy, int is_sum) {
+                     int is_sum) {
   int panels = 0, inputs = tasks->weight->inputs;
   for (int i = 0; i < count; i++) panels += panels_of(tasks[i].weight);
   int first = (int64_t)panels * worker->id / worker->of;
@@ -128,7 +130,7 @@ static void multiply(Worker *worker, const Task *tasks, int count, int rows, con
                   task->bias ? load(task->bias + panel * PANEL + half * LANES) : (V){0});
         add_panel(task->weight, panel, some, here, worker->sums, out);
         if (low) add_panel(task->up, panel, some, low, NULL, out);
-        copy_panel(task, panel, some, ldy, out, task->result + row * ldy + panel * PANEL, is_sum);
+        copy_panel(task, panel, row, some, out, is_sum);
       }
     }
   }
@@ -141,19 +143,20 @@ adapter's first matrix returns lies in the room of low as [rows, R], one adapter
 static void project(Worker *worker, const Linear *linears, int count, int rows, const float *x,
                     float *results, size_t ldy, int is_sum) {
   float *low = worker->run->low;
-  Task tasks[MOST_TASKS];
-  int has_adapters = 0;
+  Task tasks[MOST_TASKS], downs[MOST_TASKS];
+  int num_downs = 0;
   for (const Linear *linear = linears; linear < linears + count; linear++) {
     const Matrix *up = linear->down.data ? &linear->up : NULL;
-    tasks[linear - linears] = (Task){&linear->weight, up, linear->bias, low, results};
+    tasks[linear - linears] = (Task){&linear->weight, up, linear->bias, low, results, ldy};
     results += linear->weight.outputs;
     if (!up) continue;
-    Task down = {.weight = &linear->down, .result = low};
-    multiply(worker, &down, 1, rows, x, up->inputs, 0);
+    downs[num_downs++] = (Task){.weight = &linear->down, .result = low, .ldy = up->inputs};
     low += (size_t)rows * up->inputs;
-    has_adapters = 1;
   }
-  if (has_adapters) meet(worker);
-  multiply(worker, tasks, count, rows, x, ldy, is_sum);
+  if (num_downs) {
+    multiply(worker, downs, num_downs, rows, x, 0);
+    meet(worker);
+  }
+  multiply(worker, tasks, count, rows, x, is_sum);
   meet(worker);
 }
