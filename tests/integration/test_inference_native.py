@@ -324,6 +324,7 @@ def test_a_compiler_that_fails_is_told(
     native_library.cache_clear()
     with pytest.raises(RuntimeError, match=reason):
         native_library()
+    assert list((tmp_path / "cache" / "native").iterdir()) == []
     native_library.cache_clear()
 
 

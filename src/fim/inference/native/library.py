@@ -16,7 +16,7 @@ from fim.config.switches import c_compiler, cache_folder
 from fim.logger import get_logger
 
 SOURCES = ("forward.c", "workers.h", "matrices.h")
-FLAGS = ("-O3", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
+FLAGS = ("-O3", "-ffp-contract=fast", "-fno-strict-aliasing", "-shared", "-fPIC", "-pthread")
 PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 """What tells a compiler to use all that this processor can; the first that it takes."""
 
@@ -62,7 +62,9 @@ def build_library(folder: Path, flags: Sequence[str] = ()) -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as build:
             for each, text in texts.items():
                 Path(build, each).write_text(text, encoding="utf-8")
-            _compile(program, Path(build), flags).replace(file)
+            compiled = _compile(program, Path(build), flags)
+            ctypes.CDLL(str(compiled))
+            compiled.replace(file)
     return _declared(ctypes.CDLL(str(file)))
 
 

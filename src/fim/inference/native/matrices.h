@@ -9,6 +9,9 @@ A matrix [N, K] lies in panels of PANEL outputs. A panel is a run of blocks of 3
 float32); a block holds its scales (4 and 8 bits) and its lows (4 bits), one for each output, and
 then words of 32 bits: word g of an output holds the codes of the inputs g * 32 / bits and behind.
 
+Up to FEW rows are multiplied straight from the codes. For more rows DEPTH blocks of a panel are
+unpacked at a time, and multiplied by TALL rows at a time, whose sums stay in registers.
+
 Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication (the tile).
 */
 
