@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fim.inference.rows import wanted_places
+
 if TYPE_CHECKING:
     from fim.inference.fused import FusedModel
     from fim.inference.rows import Part
@@ -116,13 +118,7 @@ class FusedRows:
             (part.row, start := self.lengths[part.row], start + len(part.ids)) for part in parts
         ]
         positions = torch.cat([torch.arange(start, end) for _, start, end in places])
-        ends = torch.tensor([len(part.ids) for part in parts]).cumsum(0).tolist()
-        wanted = torch.cat(
-            [
-                torch.arange(end - part.num_logits, end)
-                for part, end in zip(parts, ends, strict=True)
-            ]
-        )
+        wanted = torch.tensor(wanted_places(parts))
         ids = [token_id for part in parts for token_id in part.ids]
         for row, _, end in places:
             self.lengths[row] = end

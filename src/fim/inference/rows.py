@@ -32,6 +32,16 @@ class Part:
     num_logits: int = 1
 
 
+def wanted_places(parts: Sequence[Part]) -> list[int]:
+    """Return after which of the parts' ids, one part behind the other, logits are wanted."""
+    places: list[int] = []
+    end = 0
+    for part in parts:
+        end += len(part.ids)
+        places += range(end - part.num_logits, end)
+    return places
+
+
 class Rows(Protocol):
     """Sequences that are being read and continued; ``lengths`` may be lowered to forget ids."""
 

@@ -17,6 +17,7 @@ import torch
 
 from fim.inference.native.encoding import BLOCK, EncodedLinear, Linear, encode_linear
 from fim.inference.native.library import native_library
+from fim.inference.rows import wanted_places
 from fim.inference.weights import LayerWeights, ModelWeights, Projection, rotation_tables
 
 if TYPE_CHECKING:
@@ -150,13 +151,9 @@ class NativeRows:
 
     def read(self, parts: Sequence[Part]) -> torch.Tensor:
         """Append ids and return the logits ``[N, V]`` after the last of each part."""
-        wanted: list[int] = []
-        end = 0
-        for part in parts:
-            end += len(part.ids)
-            wanted += range(end - part.num_logits, end)
         ids = torch.tensor([token_id for part in parts for token_id in part.ids])
-        return self._read([(part.row, len(part.ids)) for part in parts], ids, torch.tensor(wanted))
+        wanted = torch.tensor(wanted_places(parts))
+        return self._read([(part.row, len(part.ids)) for part in parts], ids, wanted)
 
     def step(self, token_ids: torch.Tensor) -> torch.Tensor:
         """Append an id ``[B]`` to each of the first rows and return the logits ``[B, V]``."""
