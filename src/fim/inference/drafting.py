@@ -65,7 +65,6 @@ class DraftedLogits:
     def __init__(self, model: FastModel, *, draft: Sequence[int] = (), num_new: int) -> None:
         self._model = model
         self._known = PromptLookup(model.drafted_tokens)
-        self._most_drafted = max(model.drafted_tokens.values())
         self._draft = list(draft[: num_new - 1])
         self._num_new = num_new
         self._num_ahead = 0
@@ -88,7 +87,7 @@ class DraftedLogits:
             return self._logits[ahead + 1 : ahead + 2]
         num_known = len(self._known.ids)
         self._rows.lengths[0] = num_known - 1
-        most = min(self._most_drafted, self._end - num_known - 1)
+        most = self._end - num_known - 1
         self._draft = self._known.draft(most) if most > 0 else []
         return self._read([token_id, *self._draft])
 

@@ -144,7 +144,7 @@ def encode(
     shape = (array.shape[0], array.shape[1])
     for bits in forms:
         size = library.fim_encode(array.ctypes.data, *shape, bits, error, None)
-        data = np.empty(size, dtype=np.uint8)
+        data = np.zeros(size, dtype=np.uint8)
         if library.fim_encode(array.ctypes.data, *shape, bits, error, data.ctypes.data):
             return Encoded(data, bits, shape)
     return None

@@ -219,7 +219,6 @@ static void sum_blocks(int rows, int inputs, const float *x, float *sums) {
     }
 }
 
-
 /* Round to the nearest half-precision number, which is what GGUF's scales are. */
 static float half_precision(float value) {
   if (fabsf(value) < 0x1p-14f) return rintf(value * 0x1p24f) * 0x1p-24f;
@@ -297,14 +296,13 @@ INLINE int encode(const int bits, const float *from, int outputs, int inputs, fl
 
 /*
 Encode a matrix [outputs, inputs] of which no number may change by more than error; return how many
-bytes data takes (it may be NULL), or 0 where this form does not hold the matrix.
+bytes data takes, or 0 where this form does not hold the matrix. Data is zeros before, or NULL.
 */
 size_t fim_encode(const float *from, int32_t outputs, int32_t inputs, int32_t bits, float error,
                   uint8_t *data) {
   size_t blocks = inputs / length_of(bits), panels = (outputs + PANEL - 1) / PANEL;
   size_t bytes = panels * blocks * block_bytes(bits);
   if (!data) return bytes;
-  memset(data, 0, bytes);
   int is_exact;
   switch (bits) {
     case 4: is_exact = encode(4, from, outputs, inputs, error, data); break;
