@@ -4,8 +4,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCHMARKS := $(wildcard $(addprefix benchmarks/,train.py complete.py corpus.py encode.py evaluate.py formats.py))
 RESULTS := benchmarks/results
+UNSLOTH_VENV := .venv-unsloth
+UNSLOTH_BIN := $(UNSLOTH_VENV)/bin
+UNSLOTH_STAMP := $(UNSLOTH_VENV)/.installed
 
-.PHONY: install quickstart check test cov test-all bench format docs clean
+.PHONY: install install-unsloth quickstart check test test-unsloth test-gpu-lock cov test-all bench wheelhouse format docs clean
 
 install: $(STAMP)
 
@@ -15,6 +18,15 @@ $(STAMP): pyproject.toml constraints/cpu.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints/cpu.txt -e ".[all,dev]"
 	touch $(STAMP)
+
+install-unsloth: $(UNSLOTH_STAMP)
+
+$(UNSLOTH_STAMP): pyproject.toml constraints/unsloth-cpu.txt
+	test -x $(UNSLOTH_BIN)/python || $(PYTHON) -m venv $(UNSLOTH_VENV)
+	$(UNSLOTH_BIN)/python -m pip install --quiet --upgrade pip
+	$(UNSLOTH_BIN)/python -m pip install --quiet --no-deps -r constraints/unsloth-cpu.txt
+	$(UNSLOTH_BIN)/python -m pip install --quiet --no-deps -e .
+	touch $(UNSLOTH_STAMP)
 
 quickstart: install
 	$(BIN)/fim quickstart
@@ -34,6 +46,12 @@ format: install
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-unsloth: install-unsloth
+	$(UNSLOTH_BIN)/python -m pytest -m unsloth tests/unsloth
+
+test-gpu-lock: install-unsloth
+	$(UNSLOTH_BIN)/python -m pytest -n 2 --dist loadfile tests/unit/training tests/integration
+
 cov: install
 	$(BIN)/pytest -n 2 --dist loadfile --cov=fim --cov-report=json:coverage.json --cov-report=term:skip-covered
 	$(BIN)/python tests/coverage_gates.py coverage.json
@@ -41,6 +59,7 @@ cov: install
 test-all: install
 	$(BIN)/pytest -n 2 --dist loadfile --hypothesis-profile=thorough
 	$(BIN)/pytest -m "slow or e2e"
+	$(MAKE) test-unsloth test-gpu-lock
 
 bench: install
 	mkdir -p $(RESULTS)
@@ -54,4 +73,4 @@ docs: install
 	$(BIN)/python -m fim.cli.reference
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage.json .coverage
+	rm -rf $(VENV) $(UNSLOTH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis coverage.json .coverage

@@ -254,7 +254,7 @@ def train_once(folder: Path, contestant: Contestant, size: Size, work: Work) -> 
     ).settings
     loader = ModelLoader(model=settings.model, lora=settings.lora, hf=settings.hf, seed=SEED)
     loader.check()
-    loaded = loader.for_training(loader.load())
+    loaded = loader.for_training(loader.load(is_training=True))
     from fim.training import Trainer
 
     record = FormatRecord(

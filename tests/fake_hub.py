@@ -1,4 +1,4 @@
-"""A small model hub on localhost: what the real client asks for when it uploads a model."""
+"""A small model hub on localhost: what the real client asks for in uploads and downloads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 TOKEN = "hf_good"
 READ_ONLY_TOKEN = "hf_readonly"
 USER = "someone"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE_ENDINGS = (".safetensors",)
 
 
@@ -83,15 +84,51 @@ class Handler(BaseHTTPRequestHandler):
         if token == READ_ONLY_TOKEN:
             self.answer(403, {"error": "You don't have the rights to create a model"})
         else:
-            self.answer(401, {"error": "Invalid username or password."})
+            told = {} if token else {"X_Error_Code": "RepoNotFound"}
+            self.answer(401, {"error": "Invalid username or password."}, **told)
         return True
 
     def do_GET(self) -> None:
         self.state.requests.append(f"GET {self.path}")
         if self.path.startswith("/api/whoami"):
             self.answer(200, {"type": "user", "name": USER, "orgs": []})
+        elif self.path.startswith("/api/models/"):
+            self.describe("/".join(self.path.split("/")[3:5]).partition("?")[0])
+        elif "/resolve/" in self.path:
+            self.send_file(is_wanted=True)
         else:
             self.answer(404, {"error": "not found"})
+
+    def do_HEAD(self) -> None:
+        self.state.requests.append(f"HEAD {self.path}")
+        self.send_file(is_wanted=False)
+
+    def describe(self, name: str) -> None:
+        if name not in self.state.files:
+            self.answer(404, {"error": "not found"}, X_Error_Code="RepoNotFound")
+        elif not self.is_refused():
+            files = self.state.files[name]
+            siblings = [{"rfilename": file} for file in files]
+            if "/tree/" in self.path:
+                self.answer(200, [_entry(file, raw) for file, raw in files.items()])
+                return
+            self.answer(200, {"id": name, "sha": COMMIT, "siblings": siblings})
+
+    def send_file(self, *, is_wanted: bool) -> None:
+        name, _, file = self.path.removeprefix("/").partition(f"/resolve/{COMMIT}/")
+        raw = self.state.files.get(name, {}).get(file)
+        if raw is None:
+            self.answer(404, {"error": "no file"}, X_Error_Code="EntryNotFound")
+            return
+        if self.is_refused():
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(raw)))
+        self.send_header("ETag", f'"{hashlib.sha256(raw).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.end_headers()
+        if is_wanted:
+            self.wfile.write(raw)
 
     def do_PUT(self) -> None:
         self.state.requests.append(f"PUT {self.path}")
@@ -140,6 +177,11 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = self.state.blobs[value["oid"]]
         url = f"{self.state.endpoint}/{name}/commit/abc"
         self.answer(200, {"success": True, "commitOid": "abc", "commitUrl": url})
+
+
+def _entry(path: str, raw: bytes) -> dict[str, object]:
+    oid = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+    return {"type": "file", "path": path, "size": len(raw), "oid": oid}
 
 
 def _mode(path: str) -> dict[str, object]:

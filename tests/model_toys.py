@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from fim.config import HfSettings, LoraSettings, ModelSettings
@@ -39,6 +40,23 @@ def write_toy_model(
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="t0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="t1").save_pretrained(folder)
+    return folder
+
+
+def write_varied_model(folder: Path) -> Path:
+    """Write a toy model whose next token depends on all that it has read, by a clear margin."""
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    write_toy_model(folder, is_tied=False)
+    model = Qwen3ForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2:
+                weight.mul_(20 if "embed" in name else 8)
+    model.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pad_token": "t0"}))
     return folder
 
 

@@ -241,7 +241,9 @@ def load_for_training(prepared: Prepared) -> LoadedModel:
     control_ids = tuple(prepared.encoder.resolved.token_ids.values())
     loader = prepared.loader
     is_wanted = prepared.settings.lora.train_control_tokens
-    return loader.for_training(loader.load(), control_token_ids=control_ids if is_wanted else ())
+    return loader.for_training(
+        loader.load(is_training=True), control_token_ids=control_ids if is_wanted else ()
+    )
 
 
 def fit(

@@ -34,7 +34,7 @@ from fim.cli import (
     training_commands,
 )
 from fim.cli.command import SharedOptions, is_debug_wanted, usage_error
-from fim.cli.output import Output, OutputMode
+from fim.cli.output import Output, OutputMode, answers_apart
 from fim.cli.program import PROGRAM_NAME
 from fim.errors import FimError
 
@@ -101,15 +101,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.excepthook = partial(report_unexpected, given)
+    answers = answers_apart()
+    if answers is None:
+        sys.exit(_run(given))
+    sys.stdout = answers
+    try:
+        sys.exit(_run(given))
+    except SystemExit:
+        answers.flush()
+        sys.stdout = sys.stderr
+        raise
+
+
+def _run(given: list[str]) -> int:
+    """Run the command line and return its exit code."""
     parsed = typer.main.get_command(app)
     if JSON_FLAG not in given:
-        sys.exit(parsed(given, prog_name=PROGRAM_NAME))
+        return int(parsed(given, prog_name=PROGRAM_NAME) or 0)
     try:
         status = parsed.main(given, prog_name=PROGRAM_NAME, standalone_mode=False)
     except TyperException as problem:
         Output(OutputMode.JSON).error(usage_error(problem.format_message()))
-        sys.exit(problem.exit_code)
-    sys.exit(status or 0)
+        return int(problem.exit_code)
+    return int(status or 0)
 
 
 def report_unexpected(

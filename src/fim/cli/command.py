@@ -14,10 +14,13 @@ are added to it, and its ``FimError`` becomes a message with its exit code::
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -160,14 +163,20 @@ def command(
     return register
 
 
-def open_session(options: SharedOptions) -> Session:
-    """Return the session of a command: its output and its progress."""
+def open_session(options: SharedOptions, answers: TextIO | None = None) -> Session:
+    """Return the session of a command: its output and its progress.
+
+    Args:
+        options: What the user gave.
+        answers: Stream of answers; None takes the process's standard output.
+    """
     from fim.config import read_switches
 
     mode = OutputMode.JSON if options.is_json else OutputMode.HUMAN
     output = Output(
         OutputMode.QUIET if options.is_quiet and not options.is_json else mode,
         is_hushed=options.is_quiet,
+        stdout=answers,
     )
     switches = read_switches()
     return Session(
@@ -191,17 +200,10 @@ def _runner(function: CommandFunction) -> CommandFunction:
 
     def run(**values: object) -> None:
         given = {item.name: values.pop(item.name) for item in shared}
-        session = open_session(_shared_options(**given))  # type: ignore[arg-type]
-        try:
-            function(session, **values)
-        except FimError as problem:
-            if is_debug_wanted(session.options):
-                session.output.say(traceback.format_exc().rstrip())
-            session.output.error(problem)
-            raise typer.Exit(problem.exit_code) from problem
-        except KeyboardInterrupt as interrupt:
-            session.output.warn("interrupted; nothing more was done")
-            raise typer.Exit(INTERRUPTED_EXIT_CODE) from interrupt
+        answers = sys.stdout
+        with redirect_stdout(sys.stderr):
+            session = open_session(_shared_options(**given), answers)  # type: ignore[arg-type]
+            _run(session, partial(function, session, **values))
 
     parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -209,6 +211,20 @@ def _runner(function: CommandFunction) -> CommandFunction:
     run.__doc__ = function.__doc__
     run.__name__ = function.__name__
     return run
+
+
+def _run(session: Session, function: Callable[[], None]) -> None:
+    """Run a command, its failure told and turned into an exit code."""
+    try:
+        function()
+    except FimError as problem:
+        if is_debug_wanted(session.options):
+            session.output.say(traceback.format_exc().rstrip())
+        session.output.error(problem)
+        raise typer.Exit(problem.exit_code) from problem
+    except KeyboardInterrupt as interrupt:
+        session.output.warn("interrupted; nothing more was done")
+        raise typer.Exit(INTERRUPTED_EXIT_CODE) from interrupt
 
 
 def _shared_options(

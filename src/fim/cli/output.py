@@ -9,10 +9,11 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 from fim.errors import FimError
 
@@ -143,6 +144,27 @@ class Output:
 
         head = Text(f"{label}: ", style=style) if label else Text()
         self.console().print(head + Text(message), soft_wrap=True)
+
+
+def answers_apart() -> TextIO | None:
+    """Keep standard output for answers: whatever else writes to descriptor 1 ends on stderr.
+
+    Libraries print banners there, from Python, from C and from child processes. A copy of the
+    descriptor stays for answers. A standard stream that is closed is opened on nothing first.
+
+    Returns:
+        The stream for answers; None where Python's standard output is not the process's own.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    if sys.stdout is not sys.__stdout__:
+        return None
+    own = cast("io.TextIOWrapper", sys.stdout)
+    own.flush()
+    kept = os.dup(own.fileno())
+    os.dup2(2, 1)
+    return open(kept, "w", encoding=own.encoding, errors=own.errors, newline="")  # noqa: PTH123
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Table:

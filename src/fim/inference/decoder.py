@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from fim.inference.kv_cache import is_rewindable, keep_rows, make_cache, rewind
+from fim.errors import InferenceError
+from fim.inference.kv_cache import is_rewindable, keep_rows, make_cache, num_positions, rewind
 from fim.inference.score import answer_losses, logits_at, predicting_places
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class BatchDecoder:
                 },
             )
             losses = answer_losses(logits[: len(places)], answers)
+        self._check_filled(prompt_length + width)
         rewind(self._cache, prompt_length)
         return logits[len(places) :], losses
 
@@ -113,12 +115,32 @@ class BatchDecoder:
                 use_cache=True,
                 logits_to_keep=1,
             )
+        self._check_filled(self._length)
         return cast("torch.Tensor", output.logits)[:, -1]
+
+    def _check_filled(self, length: int) -> None:
+        """Refuse a model that did not write what it read into the cache that it was handed.
+
+        Raises:
+            InferenceError: It did not: every later id would be chosen without the text before it.
+        """
+        found = num_positions(self._cache)
+        if found is None or found == length:
+            return
+        name = type(self._model).__name__
+        raise InferenceError(
+            f"{name} was handed a key-value cache and {length} positions, and the cache holds "
+            f"{found}: it keeps its keys and values elsewhere, so that every later token would be "
+            "chosen without the text before it.",
+            hint="load it with transformers: FIM_MODEL_BACKEND=transformers",
+            context={"model": name, "expected": length, "found": found},
+        )
 
 
 def model_device(model: torch.nn.Module) -> torch.device:
-    """Return the device of a model's embeddings, where its inputs belong."""
-    return next(model.parameters()).device
+    """Return the device where a model's inputs belong: the one it names, else its weights'."""
+    device = getattr(model, "device", None)
+    return device if isinstance(device, torch.device) else next(model.parameters()).device
 
 
 def model_config(model: torch.nn.Module) -> PreTrainedConfig:

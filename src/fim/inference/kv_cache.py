@@ -101,6 +101,15 @@ def is_rewindable(cache: DynamicCache) -> bool:
     return all(isinstance(layer, InPlaceLayer) for layer in cache.layers)
 
 
+def num_positions(cache: DynamicCache) -> int | None:
+    """Return how many positions a cache was given: the most that one of its layers counts.
+
+    None where no layer counts, since none of them attends.
+    """
+    counts = [each.get_seq_length() for each in cache.layers if hasattr(each, "get_seq_length")]
+    return max(counts, default=None)
+
+
 def rewind(cache: DynamicCache, length: int) -> None:
     """Forget every position from ``length`` on."""
     for layer in cache.layers:

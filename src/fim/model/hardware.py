@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fim.errors import InvalidSettingError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16")
+LEAST_DRIVERS = {"12": 525, "13": 580}
+_DRIVER_FACTS = Path("/proc/driver/nvidia/version")
+_DRIVER_VERSION = re.compile(r"\s(\d{3,4}\.\d+(?:\.\d+)?)\s")
+_WINDOWS_MARK = "microsoft"
 _CPU_BFLOAT16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "amx_tile")
 
 
@@ -27,6 +35,7 @@ class Hardware:
         memory_mib: Memory of the first accelerator; 0 without one.
         has_bfloat16: The device multiplies bfloat16 in hardware.
         num_cores: Cores this process may use.
+        obstacle: Why torch cannot use the GPU that is there; empty without such a GPU.
     """
 
     accelerator: Literal["cuda", "cpu"]
@@ -35,6 +44,7 @@ class Hardware:
     memory_mib: int = 0
     has_bfloat16: bool = False
     num_cores: int = 1
+    obstacle: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Return the facts as JSON-ready data."""
@@ -50,12 +60,13 @@ class DtypeChoice:
 
 
 def detect_hardware() -> Hardware:
-    """Look at the machine through torch.
+    """Look at the machine through torch, whose allocator is set up first.
 
     Raises:
         MissingExtraError: torch is not installed.
     """
     require_packages("torch")
+    spare_fragments(os.environ)
     import torch
 
     if torch.cuda.is_available():
@@ -68,7 +79,63 @@ def detect_hardware() -> Hardware:
             has_bfloat16=torch.cuda.is_bf16_supported(including_emulation=False),
             num_cores=_num_cores(),
         )
-    return Hardware(accelerator="cpu", has_bfloat16=_cpu_has_bfloat16(), num_cores=_num_cores())
+    return Hardware(
+        accelerator="cpu",
+        has_bfloat16=_cpu_has_bfloat16(),
+        num_cores=_num_cores(),
+        obstacle=driver_obstacle(torch.version.cuda, driver_version(_DRIVER_FACTS)),
+    )
+
+
+def spare_fragments(env: MutableMapping[str, str]) -> None:
+    """Let torch's CUDA allocator grow its segments, unless the user has set it up.
+
+    It reads the variable with the first CUDA call. Windows' Linux cannot do it.
+
+    Args:
+        env: The environment of the process.
+    """
+    is_set = any(name in env for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"))
+    if not is_set and _WINDOWS_MARK not in os.uname().release.lower():
+        env["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+
+
+def driver_version(facts: Path) -> str | None:
+    """Return the version of the NVIDIA driver from the kernel's own words; None without one.
+
+    Args:
+        facts: The kernel's file about the driver.
+    """
+    try:
+        found = _DRIVER_VERSION.search(facts.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return found.group(1) if found else None
+
+
+def driver_obstacle(cuda_version: str | None, driver: str | None) -> str:
+    """Return why a driver is too old for the CUDA that torch was built for; empty if it is not.
+
+    Args:
+        cuda_version: Such as ``13.0``; None for a torch without CUDA.
+        driver: Such as ``580.65.06``; None without a driver.
+
+    Source:
+        Table 2 of NVIDIA's CUDA toolkit release notes (minimum driver for minor-version
+        compatibility).
+    """
+    if driver is None:
+        return ""
+    if cuda_version is None:
+        return (
+            f"an NVIDIA driver ({driver}) is here, and the installed torch was built without CUDA"
+        )
+    least = LEAST_DRIVERS.get(cuda_version.split(".", maxsplit=1)[0])
+    if least is None or int(driver.split(".", maxsplit=1)[0]) >= least:
+        return ""
+    return (
+        f"the NVIDIA driver is {driver}, and torch for CUDA {cuda_version} needs {least} or newer"
+    )
 
 
 def choose_dtype(requested: str | None, hardware: Hardware) -> DtypeChoice:
@@ -79,13 +146,20 @@ def choose_dtype(requested: str | None, hardware: Hardware) -> DtypeChoice:
         hardware: The machine.
 
     Raises:
-        InvalidSettingError: The requested name is not a number type of models.
+        InvalidSettingError: The requested name is not a number type of models, or the GPU lacks
+            it.
     """
     if requested is not None:
         if requested not in DTYPES:
             raise InvalidSettingError(
                 f"model.dtype is {requested!r}, which is no number type that models use.",
                 hint=f"FIM_MODEL_DTYPE={'|'.join(DTYPES)}, or leave it out to follow the machine.",
+            )
+        if requested == "bfloat16" and hardware.accelerator == "cuda" and not hardware.has_bfloat16:
+            raise InvalidSettingError(
+                f"model.dtype is bfloat16, which {hardware.name or 'this GPU'} cannot compute: "
+                "training would fall back to another number type or fail half-way.",
+                hint="FIM_MODEL_DTYPE=float16, or leave it out to follow the machine.",
             )
         return DtypeChoice(requested, "asked for by model.dtype")
     if hardware.accelerator == "cuda":

@@ -13,8 +13,17 @@ from fim.model.extension import extend_embeddings, extend_tokenizer
 from fim.model.hardware import Hardware, choose_dtype, detect_hardware, require_packages
 from fim.model.loaded import LoadedModel
 from fim.model.prepared import prepare_config, prepare_tokenizer, prepare_weights
-from fim.model.requirements import Backend, check_requirements, choose_backend
-from fim.model.source import TOKENIZER_FILES, ModelSource, find_folder, find_on_hub, kind_of
+from fim.model.requirements import check_requirements, choose_backend
+from fim.model.source import (
+    CONFIG_FILES,
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    WORD_FILES,
+    ModelSource,
+    find_folder,
+    find_on_hub,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,15 +76,6 @@ class ModelLoader:
             self._hardware = detect_hardware()
         return self._hardware
 
-    @property
-    def backend(self) -> Backend:
-        """Name of the backend, chosen without importing it.
-
-        Raises:
-            MissingExtraError: torch is not installed.
-        """
-        return choose_backend(self._model, self.hardware)
-
     def check(self, *, is_training: bool = True) -> None:
         """Refuse what this machine cannot do, before anything is downloaded.
 
@@ -87,12 +87,12 @@ class ModelLoader:
             NoAcceleratorError: The model needs a GPU and there is none.
             UnsupportedVersionError: A package version is known not to work here.
             ModelNotFoundError: A model folder is missing or no model folder.
-            SetupError: Unsloth is to be used and comes too late to patch its libraries.
+            SetupError: Unsloth is to train and cannot be imported, or comes too late to patch.
         """
         check_requirements(self._model, self.hardware, is_training=is_training)
         if kind_of(self._model.name) == "folder":
-            find_folder(self._model.name, needs=("config.json",))
-        if self.backend == "unsloth":
+            find_folder(self._model.name, needs=CONFIG_FILES)
+        if choose_backend(self._model, self.hardware, is_training=is_training) == "unsloth":
             unsloth_backend.import_unsloth()
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -107,7 +107,7 @@ class ModelLoader:
         """
         require_packages("transformers")
         source = self._tokenizer_source()
-        tokenizer = transformers_backend.load_tokenizer(source, token=self._token)
+        tokenizer = transformers_backend.load_tokenizer(source)
         if self._model.add_tokens:
             extend_tokenizer(tokenizer)
         return tokenizer
@@ -126,13 +126,17 @@ class ModelLoader:
             folder = prepare_config(ensure_embedded_model(self._cache_dir))
             source = ModelSource(name=name, kind=kind, location=str(folder))
         elif kind == "folder":
-            source = find_folder(name, needs=("config.json",))
+            source = find_folder(name, needs=CONFIG_FILES)
         else:
-            source = find_on_hub(name, revision=self._model.revision, token=self._token)
-        return transformers_backend.load_config(source, token=self._token)
+            source = self._on_hub(CONFIG_FILES)
+        return transformers_backend.load_config(source)
 
-    def load(self) -> LoadedModel:
+    def load(self, *, is_training: bool = False) -> LoadedModel:
         """Load the base model and its tokenizer.
+
+        Args:
+            is_training: Load with the backend that trains, which may be Unsloth; transformers
+                answers.
 
         Raises:
             MissingExtraError: A package is not installed.
@@ -144,8 +148,9 @@ class ModelLoader:
             EmbeddedModelError: The embedded model cannot be had.
             ConflictingSettingsError: Tokens are to be added, which the backend cannot.
         """
-        self.check(is_training=False)
-        hardware, backend = self.hardware, self.backend
+        self.check(is_training=is_training)
+        hardware = self.hardware
+        backend = choose_backend(self._model, hardware, is_training=is_training)
         dtype = choose_dtype(self._model.dtype, hardware)
         source = self._source(dtype.name)
         _logger.info(
@@ -153,7 +158,7 @@ class ModelLoader:
         )
         if backend == "unsloth":
             model = unsloth_backend.load(
-                source, self._model, dtype=dtype.name, token=self._token, seed=self._seed
+                source, self._model, self._lora, dtype=dtype.name, seed=self._seed
             )
         else:
             model = transformers_backend.load_model(
@@ -161,9 +166,8 @@ class ModelLoader:
                 self._model,
                 dtype=dtype.name,
                 device=hardware.accelerator,
-                token=self._token,
             )
-        tokenizer = transformers_backend.load_tokenizer(source, token=self._token)
+        tokenizer = transformers_backend.load_tokenizer(source)
         added_ids = extend_tokenizer(tokenizer) if self._model.add_tokens else ()
         if added_ids:
             extend_embeddings(model, added_ids, seed=self._seed)
@@ -175,7 +179,7 @@ class ModelLoader:
             device=str(model.device),
             name=source.name,
             revision=source.revision,
-            is_quantised=self._model.load_in_4bit,
+            is_quantised=transformers_backend.is_quantised(model),
             added_token_ids=added_ids,
         )
 
@@ -207,7 +211,6 @@ class ModelLoader:
             model = transformers_backend.attach_lora(
                 loaded.model,
                 self._lora,
-                is_quantised=loaded.is_quantised,
                 control_token_ids=control_token_ids,
                 added_token_ids=loaded.added_token_ids,
                 seed=self._seed,
@@ -229,10 +232,7 @@ class ModelLoader:
             ModelNotFoundError: The folder holds no adapter.
             AdapterMismatchError: The adapter was trained on another base.
         """
-        adapted = attach_adapter(loaded, adapter_dir)
-        if loaded.backend == "unsloth":
-            return replace(adapted, model=unsloth_backend.for_inference(adapted.model))
-        return merge_adapter(adapted)
+        return merge_adapter(attach_adapter(loaded, adapter_dir))
 
     def _source(self, dtype: str) -> ModelSource:
         """Find the model, fetching and preparing the embedded one."""
@@ -241,8 +241,8 @@ class ModelLoader:
             folder = prepare_weights(ensure_embedded_model(self._cache_dir), dtype)
             return ModelSource(name=name, kind=kind, location=str(folder))
         if kind == "folder":
-            return find_folder(name, needs=("config.json",))
-        return find_on_hub(name, revision=self._model.revision, token=self._token)
+            return find_folder(name, needs=CONFIG_FILES)
+        return self._on_hub(MODEL_FILES)
 
     def _tokenizer_source(self) -> ModelSource:
         """Find the tokenizer; for the embedded model without preparing its weights."""
@@ -252,4 +252,10 @@ class ModelLoader:
             return ModelSource(name=name, kind=kind, location=str(folder))
         if kind == "folder":
             return find_folder(name, needs=TOKENIZER_FILES)
-        return find_on_hub(name, revision=self._model.revision, token=self._token)
+        return self._on_hub(WORD_FILES)
+
+    def _on_hub(self, needs: Sequence[str]) -> ModelSource:
+        """Fetch files of the model from the hub."""
+        return find_on_hub(
+            self._model.name, revision=self._model.revision, token=self._token, needs=needs
+        )

@@ -18,10 +18,22 @@ Backend = Literal["unsloth", "transformers"]
 
 LARGEST_ON_CPU_PARAMETERS = 3_000_000_000
 _BROKEN_TRL_ON_CPU = "1.15"
+_DRIVER_HINT = "update the NVIDIA driver, or install a torch that fits it; `fim doctor` names both"
 
 
-def choose_backend(settings: ModelSettings, hardware: Hardware) -> Backend:
-    """Choose the backend without importing any: Unsloth where CUDA and the package are there."""
+def choose_backend(settings: ModelSettings, hardware: Hardware, *, is_training: bool) -> Backend:
+    """Choose the backend without importing any: Unsloth where CUDA and the package are there.
+
+    Unsloth trains and does nothing else: what it has trained is a plain adapter, and transformers
+    answers with it.
+
+    Args:
+        settings: May name a backend to train with.
+        hardware: The machine.
+        is_training: Whether the model is to be trained.
+    """
+    if not is_training:
+        return "transformers"
     if settings.backend != "auto":
         return settings.backend
     has_unsloth = importlib.util.find_spec("unsloth") is not None
@@ -42,7 +54,7 @@ def check_requirements(
         UnsupportedVersionError: A package has a version that is known not to work here.
         ModelNotFoundError: The name claims to be embedded and is not.
     """
-    backend = choose_backend(settings, hardware)
+    backend = choose_backend(settings, hardware, is_training=is_training)
     _check_accelerator(settings, hardware, backend)
     _check_packages(settings, backend, is_training=is_training)
     _check_versions(hardware, backend, is_training=is_training)
@@ -54,29 +66,48 @@ def _check_accelerator(settings: ModelSettings, hardware: Hardware, backend: Bac
         return
     if backend == "unsloth":
         raise NoAcceleratorError(
-            "model.backend is unsloth, which needs a CUDA GPU; torch sees none on this machine.",
-            hint="FIM_MODEL_BACKEND=transformers, or FIM_PRESET=cpu for the embedded model",
+            f"model.backend is unsloth, which needs a CUDA GPU; {_why_none(hardware)}.",
+            hint=_hint(
+                hardware,
+                "FIM_MODEL_BACKEND=transformers, or FIM_PRESET=cpu for the embedded model",
+            ),
             context={"model": settings.name, "backend": backend},
         )
-    if needs_accelerator(settings):
+    if _is_large(settings):
         parameters = parameters_of(settings.name)
         bits = "in 4 bits " if settings.load_in_4bit else ""
         raise NoAcceleratorError(
             f"The model {settings.name} ({(parameters or 0) / 1e9:.1f} billion parameters) {bits}"
-            "needs a CUDA GPU; torch sees none on this machine. Nothing was downloaded.",
-            hint="FIM_PRESET=cpu works here: it takes the embedded SmolLM2-135M. To run this model "
-            "on the CPU all the same: FIM_MODEL_BACKEND=transformers",
+            f"needs a CUDA GPU; {_why_none(hardware)}. Nothing was downloaded.",
+            hint=_hint(
+                hardware,
+                "FIM_PRESET=cpu works here: it takes the embedded SmolLM2-135M. To run this model "
+                "on the CPU all the same: FIM_MODEL_BACKEND=transformers",
+            ),
             context={"model": settings.name, "parameters": parameters, "preset": "cpu"},
         )
 
 
 def needs_accelerator(settings: ModelSettings) -> bool:
-    """Tell whether a model is refused on a machine without a GPU, unless its backend is named."""
-    if settings.backend != "auto":
-        return settings.backend == "unsloth"
-    if kind_of(settings.name) == "embedded":
+    """Tell whether training a model is refused on a machine without a GPU."""
+    return settings.backend == "unsloth" or _is_large(settings)
+
+
+def _is_large(settings: ModelSettings) -> bool:
+    """Tell whether a model is too large for a CPU, unless its backend names one that runs there."""
+    if settings.backend == "transformers" or kind_of(settings.name) == "embedded":
         return False
     return (parameters_of(settings.name) or 0) > LARGEST_ON_CPU_PARAMETERS
+
+
+def _hint(hardware: Hardware, otherwise: str) -> str:
+    """Return what helps a GPU that cannot be used, or another hint where there is none."""
+    return _DRIVER_HINT if hardware.obstacle else otherwise
+
+
+def _why_none(hardware: Hardware) -> str:
+    """Tell why there is no GPU to use."""
+    return hardware.obstacle or "torch sees none on this machine"
 
 
 def _check_packages(settings: ModelSettings, backend: Backend, *, is_training: bool) -> None:

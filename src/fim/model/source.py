@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from fim.config import EMBEDDED_MODEL_NAME
 from fim.errors import ModelNotFoundError
+from fim.model.failures import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 SourceKind = Literal["embedded", "folder", "hub"]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+CONFIG_FILES = ("config.json",)
+WORD_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
+MODEL_FILES = (*WORD_FILES, "*.safetensors", "*.bin")
+_SAFETENSORS, _PICKLED, _COPY = ".safetensors", ".bin", "consolidated"
 _HUB_TIMEOUT_SECONDS = 10.0
+_REFUSALS = frozenset({401, 403})
 _SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([bBmM])(?![A-Za-z0-9])")
 _UNITS = {"b": 1_000_000_000, "m": 1_000_000}
 _EMBEDDED_NAMESPACE = EMBEDDED_MODEL_NAME.split("/", maxsplit=1)[0]
@@ -29,16 +35,14 @@ class ModelSource:
     Args:
         name: The name the user gave.
         kind: Where it comes from.
-        location: A folder, or a name on the hub.
-        revision: Commit on the hub; None elsewhere or when unknown.
-        is_offline: Load from files on this machine only; the hub is not asked.
+        location: The folder that holds its files.
+        revision: Commit on the hub; None elsewhere.
     """
 
     name: str
     kind: SourceKind
     location: str
     revision: str | None = None
-    is_offline: bool = True
 
 
 def kind_of(name: str) -> SourceKind:
@@ -100,19 +104,26 @@ def find_folder(name: str, *, needs: Sequence[str]) -> ModelSource:
     return ModelSource(name=name, kind="folder", location=str(folder))
 
 
-def find_on_hub(name: str, *, revision: str | None, token: str | None) -> ModelSource:
-    """Ask the hub once for a model, falling back to the files that are already cached.
+def find_on_hub(
+    name: str, *, revision: str | None, token: str | None, needs: Collection[str]
+) -> ModelSource:
+    """Fetch the needed files of a model on the hub into its cache, where they are not there yet.
 
-    The hub is asked with a short time limit and no retries, so that a machine without a network
-    does not wait.
+    The libraries that load the model get the folder alone: they ask no hub, and no token reaches
+    them. The hub is asked once, with a short time limit and no retries, so that a machine without a
+    network does not wait; then what is cached is used.
+
+    Args:
+        name: Name on the hub.
+        revision: Branch, tag or commit.
+        token: Token of the hub.
+        needs: Patterns of file names at the top of the repository; see ``MODEL_FILES``.
 
     Raises:
         ModelNotFoundError: The model is not on the hub, not open to this token, or the hub cannot
             be reached and the model is not cached.
     """
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.errors import RevisionNotFoundError as UnknownRevisionError
 
     reason = "the hub is switched off (HF_HUB_OFFLINE)"
     if not constants.HF_HUB_OFFLINE:
@@ -120,28 +131,83 @@ def find_on_hub(name: str, *, revision: str | None, token: str | None) -> ModelS
             facts = HfApi(token=token).model_info(
                 name, revision=revision, timeout=_HUB_TIMEOUT_SECONDS
             )
-        except (HFValidationError, RepositoryNotFoundError, UnknownRevisionError) as error:
-            raise ModelNotFoundError(
-                f"The hub has no model {_label(name, revision)} that this token may read: "
-                f"{_first_line(error)}",
-                hint="Check model.name and model.revision; for a private or gated model set "
-                "FIM_HF_TOKEN. A local model is named by its folder.",
-                context={"model": name, "revision": revision},
-            ) from error
         except Exception as error:
+            if _is_refusal(error):
+                raise ModelNotFoundError(
+                    f"The hub has no model {_label(name, revision)} that this token may read: "
+                    f"{first_line(error)}",
+                    hint="Check model.name and model.revision; for a private or gated model set "
+                    "FIM_HF_TOKEN. A local model is named by its folder.",
+                    context={"model": name, "revision": revision},
+                ) from error
             if not _is_network_error(error):
                 raise
-            reason = f"the hub cannot be reached ({_first_line(error)})"
+            reason = f"the hub cannot be reached ({first_line(error)})"
         else:
-            return ModelSource(name, "hub", name, revision=facts.sha, is_offline=False)
-    if _is_cached(name, revision):
-        return ModelSource(name, "hub", name, revision=revision)
+            names = [each.rfilename for each in facts.siblings or ()]
+            return _fetched(name, revision, token=token, files=wanted_files(names, needs))
+    folder = _cached_folder(name, revision)
+    if folder is not None:
+        return ModelSource(name, "hub", str(folder), revision=folder.name)
     raise ModelNotFoundError(
         f"The model {_label(name, revision)} is neither a folder here nor cached, and {reason}.",
         hint="FIM_PRESET=cpu uses the embedded model, which needs no hub; or name a model folder "
         "with FIM_MODEL_NAME=/path/to/model",
         context={"model": name, "revision": revision},
     )
+
+
+def wanted_files(names: Iterable[str], needs: Collection[str]) -> list[str]:
+    """Return the files at the top of a repository that match patterns.
+
+    Weights that are there as safetensors are not taken in a second form; copies for other programs
+    (``consolidated``) never.
+
+    >>> wanted_files(["model.safetensors", "pytorch_model.bin", "onnx/model.onnx"], MODEL_FILES)
+    ['model.safetensors']
+    """
+    files = [
+        name
+        for name in names
+        if not name.startswith(_COPY) and any(PurePosixPath(name).match(each) for each in needs)
+        if "/" not in name
+    ]
+    has_safetensors = any(name.endswith(_SAFETENSORS) for name in files)
+    return [name for name in files if not (has_safetensors and name.endswith(_PICKLED))]
+
+
+def _fetched(
+    name: str, revision: str | None, *, token: str | None, files: Sequence[str]
+) -> ModelSource:
+    """Return the source of a model whose files were fetched into the hub's cache.
+
+    The branch or tag is given, not its commit, so that the cache knows it without the hub.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(name, revision=revision, token=token, allow_patterns=list(files))
+    except Exception as error:
+        if not _is_network_error(error):
+            raise
+        raise ModelNotFoundError(
+            f"{name} could not be fetched from the hub: {first_line(error)}",
+            hint="Run the command again: what has been fetched is kept. A gated model needs "
+            "FIM_HF_TOKEN.",
+            context={"model": name, "revision": revision},
+        ) from error
+    return ModelSource(name, "hub", folder, revision=Path(folder).name)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Tell whether the hub answered that there is no such model, or not for this token."""
+    from huggingface_hub import errors
+
+    named = (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError)
+    if isinstance(error, named):
+        return True
+    answer = error.response if isinstance(error, errors.HfHubHTTPError) else None
+    return answer is not None and answer.status_code in _REFUSALS
 
 
 def _is_network_error(error: Exception) -> bool:
@@ -154,11 +220,12 @@ def _is_network_error(error: Exception) -> bool:
     return bool(roots & {"httpx", "httpx2", "httpcore", "requests"})
 
 
-def _is_cached(name: str, revision: str | None) -> bool:
-    """Tell whether the hub's cache on this machine holds the model's configuration."""
+def _cached_folder(name: str, revision: str | None) -> Path | None:
+    """Return the folder of the hub's cache that holds the model's configuration, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def _folder_hint(folder: Path) -> str:
@@ -171,8 +238,3 @@ def _folder_hint(folder: Path) -> str:
 def _label(name: str, revision: str | None) -> str:
     """Return a model's name with its revision."""
     return f"{name!r}" if revision is None else f"{name!r} at revision {revision!r}"
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line that an exception says, or its type."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

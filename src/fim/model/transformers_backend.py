@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, cast
 
-from fim.errors import (
-    ConflictingSettingsError,
-    ModelError,
-    ModelNotFoundError,
-    NotEnoughMemoryError,
-)
+from fim.errors import ConflictingSettingsError, ModelError
 from fim.model.extension import has_own_head, head_of
+from fim.model.failures import first_line, loading_failures, unreadable
 from fim.model.hardware import torch_dtype
 from fim.model.quiet import quiet_loading
 
@@ -50,7 +45,7 @@ def quantisation_config(dtype: str) -> BitsAndBytesConfig:
     )
 
 
-def load_tokenizer(source: ModelSource, *, token: str | None) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer, without its weights.
 
     Raises:
@@ -59,19 +54,14 @@ def load_tokenizer(source: ModelSource, *, token: str | None) -> PreTrainedToken
     from transformers import AutoTokenizer
 
     try:
-        with _quiet_unless_downloading(source):
-            tokenizer = AutoTokenizer.from_pretrained(
-                source.location,
-                revision=source.revision,
-                token=token,
-                local_files_only=source.is_offline,
-            )
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(source.location, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise _unreadable(source, "tokenizer", error) from error
+        raise unreadable(source, "tokenizer", error) from error
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
-def load_config(source: ModelSource, *, token: str | None) -> PretrainedConfig:
+def load_config(source: ModelSource) -> PretrainedConfig:
     """Load a model's configuration, without its weights.
 
     Raises:
@@ -80,25 +70,15 @@ def load_config(source: ModelSource, *, token: str | None) -> PretrainedConfig:
     from transformers import AutoConfig
 
     try:
-        with _quiet_unless_downloading(source):
-            config = AutoConfig.from_pretrained(
-                source.location,
-                revision=source.revision,
-                token=token,
-                local_files_only=source.is_offline,
-            )
+        with quiet_loading():
+            config = AutoConfig.from_pretrained(source.location, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise _unreadable(source, "configuration", error) from error
+        raise unreadable(source, "configuration", error) from error
     return cast("PretrainedConfig", config)
 
 
 def load_model(
-    source: ModelSource,
-    settings: ModelSettings,
-    *,
-    dtype: str,
-    device: str,
-    token: str | None,
+    source: ModelSource, settings: ModelSettings, *, dtype: str, device: str
 ) -> PreTrainedModel:
     """Load a causal language model in a number type, in 4 bits where the settings ask for it.
 
@@ -107,56 +87,42 @@ def load_model(
         settings: Attention kernel and quantisation.
         dtype: Number type of the weights that are not quantised, and of computation.
         device: ``cuda`` or ``cpu``.
-        token: Token of the hub.
 
     Raises:
         ModelNotFoundError: The files are missing or cannot be read.
         ModelError: The files are no causal language model.
         NotEnoughMemoryError: The model does not fit the memory.
     """
-    import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    try:
-        with _quiet_unless_downloading(source):
-            model = AutoModelForCausalLM.from_pretrained(
-                source.location,
-                revision=source.revision,
-                token=token,
-                local_files_only=source.is_offline,
-                dtype=torch_dtype(dtype),
-                attn_implementation=settings.attn_implementation,
-                quantization_config=quantisation_config(dtype) if settings.load_in_4bit else None,
-                device_map={"": device},
-            )
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise NotEnoughMemoryError(
-            f"{source.name} in {dtype} does not fit the memory of this machine.",
-            hint="FIM_MODEL_LOAD_IN_4BIT=true, a smaller model, or FIM_PRESET=cpu",
-            context={"model": source.name, "dtype": dtype},
-        ) from error
-    except OSError as error:
-        raise _unreadable(source, "weights", error) from error
-    except (ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{source.name} cannot be loaded as a causal language model: {_first_line(error)}",
-            hint="Check that the folder is complete and that transformers knows the architecture.",
-            context={"model": source.name},
-        ) from error
-    if settings.load_in_4bit:
-        keep_weights_trainable(model)
+    with loading_failures(source, dtype=dtype), quiet_loading():
+        model = AutoModelForCausalLM.from_pretrained(
+            source.location,
+            local_files_only=True,
+            dtype=torch_dtype(dtype),
+            attn_implementation=settings.attn_implementation,
+            quantization_config=quantisation_config(dtype) if settings.load_in_4bit else None,
+            device_map={"": device},
+        )
+    if is_quantised(model):
+        prepare_4bit_layers(model, dtype)
     model.config._name_or_path = source.name  # noqa: SLF001
     model.name_or_path = source.name
     return cast("PreTrainedModel", model)
 
 
-def keep_weights_trainable(model: PreTrainedModel) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on the CPU at the first evaluation.
+def is_quantised(model: PreTrainedModel) -> bool:
+    """Tell whether a model holds weights in 4 bits, whoever quantised it."""
+    return bool(getattr(model, "is_loaded_in_4bit", False))
 
-    On CPUs with AVX512-BF16 a 4-bit layer that runs in evaluation mode rewrites its weights for a
-    kernel without a backward pass, with its scales rounded. Training after any evaluation would
-    then lose the gradients that pass through the base.
+
+def prepare_4bit_layers(model: PreTrainedModel, dtype: str) -> None:
+    """Let 4-bit layers compute in a number type, and keep them trainable on the CPU.
+
+    A checkpoint that was stored in 4 bits brings a number type of its own, most often bfloat16,
+    whatever the card can do. On CPUs with AVX512-BF16 a 4-bit layer that runs in evaluation mode
+    rewrites its weights for a kernel without a backward pass, with its scales rounded: training
+    after any evaluation would lose the gradients that pass through the base.
 
     Source:
         bitsandbytes 0.50.2, ``nn/modules.py``, ``Linear4bit.forward``.
@@ -165,6 +131,8 @@ def keep_weights_trainable(model: PreTrainedModel) -> None:
 
     for module in model.modules():
         if isinstance(module, Linear4bit):
+            module.compute_dtype = torch_dtype(dtype)
+            module.compute_type_is_set = True
             module.support_avx512bf16_for_cpu = False
 
 
@@ -173,7 +141,6 @@ def attach_lora(
     model: PreTrainedModel,
     lora: LoraSettings,
     *,
-    is_quantised: bool,
     control_token_ids: Sequence[int] = (),
     added_token_ids: Sequence[int] = (),
     seed: int = 3407,
@@ -183,7 +150,6 @@ def attach_lora(
     Args:
         model: The loaded base.
         lora: Rank, scale, projections, checkpointing.
-        is_quantised: The base is held in 4 bits.
         control_token_ids: Embedding rows to train as well; only with ``lora.train_control_tokens``.
         added_token_ids: Rows of tokens that the base did not have; always trained, in the embedding
             and in a head of its own.
@@ -202,14 +168,14 @@ def attach_lora(
     config = lora_config(
         model, lora, control_token_ids=control_token_ids, added_token_ids=added_token_ids
     )
-    model = _prepare(model, lora, is_quantised=is_quantised)
+    _prepare(model, lora)
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             adapted = get_peft_model(model, config)
     except ValueError as error:
         raise ModelError(
-            f"LoRA finds no place on this model: {_first_line(error)}",
+            f"LoRA finds no place on this model: {first_line(error)}",
             hint="Set lora.target_modules to projections that the model has.",
             context={"target_modules": list(lora.target_modules)},
         ) from error
@@ -228,7 +194,7 @@ def train_all(model: PreTrainedModel, lora: LoraSettings) -> PreTrainedModel:
         model: The loaded base, not quantised.
         lora: Says whether activations are recomputed.
     """
-    _prepare(model, lora, is_quantised=False)
+    _prepare(model, lora)
     model.float()  # type: ignore[no-untyped-call]
     model.requires_grad_(requires_grad=True)
     model.train()
@@ -269,23 +235,18 @@ def lora_config(
     )
 
 
-def _prepare(model: PreTrainedModel, lora: LoraSettings, *, is_quantised: bool) -> PreTrainedModel:
-    """Make a base ready for LoRA: norms in float32 where quantised, checkpointing as asked."""
-    from peft import prepare_model_for_kbit_training
+def _prepare(model: PreTrainedModel, lora: LoraSettings) -> None:
+    """Freeze a base and switch checkpointing as asked; every weight keeps its number type.
 
+    PEFT's own preparation of a 4-bit base widens embedding, norms and head to float32, and with
+    them every activation between two 4-bit layers.
+    """
+    model.requires_grad_(requires_grad=False)
     model.config.use_cache = not lora.gradient_checkpointing
-    if is_quantised:
-        prepared = prepare_model_for_kbit_training(  # type: ignore[no-untyped-call]
-            model,
-            use_gradient_checkpointing=lora.gradient_checkpointing,
-            gradient_checkpointing_kwargs=_CHECKPOINTING,
-        )
-        return cast("PreTrainedModel", prepared)
     if lora.gradient_checkpointing:
         model.gradient_checkpointing_enable(  # type: ignore[no-untyped-call]
             gradient_checkpointing_kwargs=_CHECKPOINTING
         )
-    return model
 
 
 def _trainable_rows(
@@ -310,22 +271,3 @@ def _name_of(model: PreTrainedModel, part: object) -> str:
     """Return the last part of the name of a module of a model."""
     names = (name for name, module in model.named_modules() if module is part)
     return str(next(names).rsplit(".", 1)[-1])
-
-
-def _quiet_unless_downloading(source: ModelSource) -> AbstractContextManager[None]:
-    """Return a context that hides loading bars, but not those of a download."""
-    return quiet_loading() if source.is_offline else nullcontext()
-
-
-def _unreadable(source: ModelSource, what: str, error: Exception) -> ModelNotFoundError:
-    """Return the error for files that cannot be read."""
-    return ModelNotFoundError(
-        f"The {what} of {source.name} cannot be read: {_first_line(error)}",
-        hint="Check that the model is complete: config.json, tokenizer.json, *.safetensors.",
-        context={"model": source.name, "location": source.location},
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line that an exception says, or its type."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -197,7 +197,7 @@ def place_of(settings: Settings, hardware: Hardware) -> Place:
     return Place(
         device=device,
         dtype=choose_dtype(settings.model.dtype, hardware).name,
-        backend=choose_backend(settings.model, hardware),
+        backend=choose_backend(settings.model, hardware, is_training=True),
         is_quantised=settings.model.load_in_4bit,
         is_eager=settings.model.attn_implementation == "eager",
         optimizer=choose_optimizer(settings.train.optim, device),

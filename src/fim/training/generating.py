@@ -30,12 +30,14 @@ def ready_to_generate(loaded: LoadedModel, *, attention: str | None) -> Iterator
     """
     import torch
 
+    from fim.model.unsloth_backend import generating
+
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng())
         stack.enter_context(_evaluating(loaded.model))
         stack.enter_context(_attending(base_model(loaded.model), attention))
         if loaded.backend == "unsloth":
-            stack.enter_context(_unsloth_inference(loaded))
+            stack.enter_context(generating(loaded.model))
         stack.enter_context(autocast_for(loaded)())
         yield
 
@@ -62,15 +64,3 @@ def _attending(base: nn.Module, attention: str | None) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = kept  # type: ignore[union-attr]  # noqa: SLF001
-
-
-@contextmanager
-def _unsloth_inference(loaded: LoadedModel) -> Iterator[None]:
-    """Let Unsloth generate fast for a while."""
-    from fim.model.unsloth_backend import for_inference, for_training
-
-    for_inference(loaded.model)
-    try:
-        yield
-    finally:
-        for_training(loaded.model)

@@ -234,6 +234,10 @@ class Trainer:
         from fim.training.liger import use_liger_kernels
 
         base = base_model(self._loaded.model)
+        if self._loaded.backend == "unsloth":
+            from fim.model.unsloth_backend import environment_kept
+
+            stack.enter_context(environment_kept())
         session.store.remove_drafts()
         if self._settings.use_liger_kernel:
             use_liger_kernels(self._loaded)

@@ -56,7 +56,9 @@ def test_backend(
 ) -> None:
     if has_unsloth:
         installed["unsloth"] = "2026.10.7"
-    assert choose_backend(settings(backend=backend), hardware) == chosen
+    assert choose_backend(settings(backend=backend), hardware, is_training=True) == chosen
+    answering = choose_backend(settings(backend=backend), hardware, is_training=False)
+    assert answering == "transformers"
 
 
 def test_default_model_without_an_accelerator_is_refused_with_the_preset(
@@ -138,3 +140,19 @@ def test_unsloth_that_the_resolver_slipped_in(installed: dict[str, str], version
     with pytest.raises(UnsupportedVersionError, match=r"older than 2026\.10\.7") as caught:
         check_requirements(settings(), GPU)
     assert "constraints/gpu.txt" in caught.value.hint
+
+
+def test_a_driver_that_is_too_old_is_told(installed: dict[str, str]) -> None:
+    old = Hardware("cpu", obstacle="the NVIDIA driver is 550.54, and torch for CUDA 13.0 needs 580")
+    for named in (settings(), settings(backend="unsloth")):
+        with pytest.raises(NoAcceleratorError, match=r"driver is 550\.54") as caught:
+            check_requirements(named, old)
+        assert "update the NVIDIA driver" in caught.value.hint
+
+
+def test_a_large_model_answers_on_a_cpu_only_when_its_backend_is_named(
+    installed: dict[str, str],
+) -> None:
+    with pytest.raises(NoAcceleratorError):
+        check_requirements(settings(backend="unsloth"), CPU, is_training=False)
+    check_requirements(settings(backend="transformers"), CPU, is_training=False)

@@ -11,7 +11,16 @@ from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
 from fim.config import EMBEDDED_MODEL_NAME
 from fim.errors import ModelNotFoundError
-from fim.model.source import find_folder, find_on_hub, kind_of, parameters_of
+from fim.model.source import (
+    CONFIG_FILES,
+    MODEL_FILES,
+    WORD_FILES,
+    find_folder,
+    find_on_hub,
+    kind_of,
+    parameters_of,
+    wanted_files,
+)
 
 ConnectError = type("ConnectError", (Exception,), {"__module__": "httpx2"})
 
@@ -41,7 +50,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeHub]:
         monkeypatch.setattr(huggingface_hub, "HfApi", hub)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(
-            huggingface_hub, "try_to_load_from_cache", lambda *_, **__: "/x" if cached else None
+            huggingface_hub,
+            "try_to_load_from_cache",
+            lambda *_, **__: "/x/config.json" if cached else None,
         )
         return hub
 
@@ -101,20 +112,43 @@ def test_folder_must_be_a_model(tmp_path: Path) -> None:
     assert "--adapter" in caught.value.hint
     (tmp_path / "config.json").write_text("{}")
     source = find_folder(str(tmp_path), needs=("config.json",))
-    assert (source.kind, source.location, source.is_offline) == ("folder", str(tmp_path), True)
+    assert (source.kind, source.location) == ("folder", str(tmp_path))
 
 
-def test_hub_pins_the_commit(serve: Callable[..., FakeHub]) -> None:
-    hub = serve("abc123")
-    source = find_on_hub("org/model", revision="main", token="secret")
-    assert hub.asked == [("token", "secret"), ("org/model", "main", 10.0)]
-    assert (source.location, source.revision, source.is_offline) == ("org/model", "abc123", False)
+def test_files_that_a_model_needs() -> None:
+    names = [
+        "README.md",
+        "config.json",
+        "consolidated.safetensors",
+        "model-00001-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "merges.txt",
+        "onnx/config.json",
+        "pytorch_model.bin",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "model.gguf",
+    ]
+    assert wanted_files(names, CONFIG_FILES) == ["config.json"]
+    weights = {"model-00001-of-00002.safetensors"}
+    words = set(wanted_files(names, WORD_FILES))
+    assert words == {
+        "config.json",
+        "model.safetensors.index.json",
+        "merges.txt",
+        "tokenizer.json",
+        "chat_template.jinja",
+    }
+    assert set(wanted_files(names, MODEL_FILES)) == words | weights
+    assert (
+        wanted_files(["config.json", "pytorch_model.bin"], MODEL_FILES)[-1] == "pytorch_model.bin"
+    )
 
 
 def test_unknown_name_on_the_hub(serve: Callable[..., FakeHub]) -> None:
     serve(HFValidationError("Repo id must be good"))
     with pytest.raises(ModelNotFoundError, match=r"at revision 'v1'.*must be good") as caught:
-        find_on_hub("a b", revision="v1", token=None)
+        find_on_hub("a b", revision="v1", token=None, needs=CONFIG_FILES)
     assert "FIM_HF_TOKEN" in caught.value.hint
 
 
@@ -126,11 +160,11 @@ def test_unreachable_hub_falls_back_to_the_cache(
     serve: Callable[..., FakeHub], error: Exception
 ) -> None:
     serve(error, cached=True)
-    source = find_on_hub("org/model", revision=None, token=None)
-    assert source.is_offline
+    source = find_on_hub("org/model", revision=None, token=None, needs=CONFIG_FILES)
+    assert (source.location, source.revision) == ("/x", "x")
     serve(error)
     with pytest.raises(ModelNotFoundError, match=r"cannot be reached .no route") as caught:
-        find_on_hub("org/model", revision=None, token=None)
+        find_on_hub("org/model", revision=None, token=None, needs=CONFIG_FILES)
     assert "FIM_PRESET=cpu" in caught.value.hint
 
 
@@ -140,11 +174,11 @@ def test_hub_that_is_switched_off_is_not_asked(
     hub = serve("abc")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE"):
-        find_on_hub("org/model", revision=None, token=None)
+        find_on_hub("org/model", revision=None, token=None, needs=CONFIG_FILES)
     assert hub.asked == []
 
 
 def test_defects_are_not_taken_for_a_network(serve: Callable[..., FakeHub]) -> None:
     serve(KeyError("a defect"))
     with pytest.raises(KeyError):
-        find_on_hub("org/model", revision=None, token=None)
+        find_on_hub("org/model", revision=None, token=None, needs=CONFIG_FILES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,8 +12,15 @@ import torch
 
 import fim
 from fim.config import HfSettings, LoraSettings, ModelSettings
-from fim.errors import ConflictingSettingsError, ModelNotFoundError, SetupError
-from fim.model import Hardware, LoadedModel, ModelLoader, loader, requirements, unsloth_backend
+from fim.errors import (
+    ConflictingSettingsError,
+    FimError,
+    ModelError,
+    ModelNotFoundError,
+    NotEnoughMemoryError,
+    SetupError,
+)
+from fim.model import Hardware, ModelLoader, loader, requirements, unsloth_backend
 from fim.model.source import ModelSource
 
 GPU = Hardware("cuda", name="H200", has_bfloat16=True)
@@ -24,7 +32,7 @@ class FakeFastLanguageModel:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, object]]] = []
-        self.model = SimpleNamespace(device=torch.device("cpu"), eval=lambda: None)
+        self.model = SimpleNamespace(device=torch.device("cpu"), is_loaded_in_4bit=True)
         self.failure: Exception | None = None
 
     def from_pretrained(self, **arguments: object) -> tuple[object, object]:
@@ -35,6 +43,8 @@ class FakeFastLanguageModel:
 
     def get_peft_model(self, model: object, **arguments: object) -> object:
         assert model is self.model
+        if self.failure is not None:
+            raise self.failure
         self.calls.append(("get_peft_model", arguments))
         return "adapted"
 
@@ -60,7 +70,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> FakeFastLanguageModel:
 
 
 def make_loader(monkeypatch: pytest.MonkeyPatch, **lora: object) -> ModelLoader:
-    source = ModelSource("unsloth/Qwen3-8B-bnb-4bit", "hub", "unsloth/Qwen3-8B-bnb-4bit", "abc")
+    source = ModelSource("unsloth/Qwen3-8B-bnb-4bit", "hub", "/cache/snapshots/abc", "abc")
     monkeypatch.setattr(loader, "check_requirements", lambda *_, **__: None)
     monkeypatch.setattr(loader, "find_on_hub", lambda *_, **__: source)
     monkeypatch.setattr(
@@ -78,19 +88,19 @@ def make_loader(monkeypatch: pytest.MonkeyPatch, **lora: object) -> ModelLoader:
 def test_exact_arguments_of_loading(
     fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = make_loader(monkeypatch).load()
+    loaded = make_loader(monkeypatch).load(is_training=True)
     assert fast.calls == [
         (
             "from_pretrained",
             {
-                "model_name": "unsloth/Qwen3-8B-bnb-4bit",
+                "model_name": "/cache/snapshots/abc",
                 "max_seq_length": 2048,
                 "dtype": torch.bfloat16,
                 "load_in_4bit": True,
                 "full_finetuning": False,
-                "token": "secret",
-                "revision": "abc",
+                "use_gradient_checkpointing": "unsloth",
                 "use_exact_model_name": True,
+                "local_files_only": True,
                 "trust_remote_code": False,
                 "random_state": 11,
             },
@@ -107,7 +117,7 @@ def test_exact_arguments_of_lora(
     fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch, *, is_on: bool
 ) -> None:
     made = make_loader(monkeypatch, gradient_checkpointing=is_on, use_rslora=is_on, use_dora=is_on)
-    trained = made.for_training(made.load())
+    trained = made.for_training(made.load(is_training=True))
     assert trained.model == "adapted"
     assert fast.calls[1] == (
         "get_peft_model",
@@ -131,31 +141,25 @@ def test_full_fine_tuning_is_passed_on_and_gets_no_adapter(
 ) -> None:
     made = make_loader(monkeypatch)
     made._model = ModelSettings(backend="unsloth", full_finetuning=True, load_in_4bit=False)
-    trained = made.for_training(made.load())
+    trained = made.for_training(made.load(is_training=True))
     assert fast.calls[0][1]["full_finetuning"] is True
     assert [name for name, _ in fast.calls] == ["from_pretrained"]
     assert trained.is_full
 
 
-def test_a_model_generates_during_training_and_goes_back(fast: FakeFastLanguageModel) -> None:
-    from fim.training.generating import ready_to_generate
-
-    model = torch.nn.Linear(1, 1)
-    model.config = SimpleNamespace(_attn_implementation="sdpa")  # type: ignore[assignment]
-    loaded = LoadedModel(model, "t", "unsloth", "bfloat16", "cpu", "m")  # type: ignore[arg-type]
-    with ready_to_generate(loaded, attention="sdpa"):
-        assert fast.calls == [("for_inference", {"model": model})]
-    assert fast.calls[-1] == ("for_training", {"model": model})
-
-
-def test_adapter_is_put_in_fast_generation(
+def test_only_training_goes_through_unsloth(
     fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make_loader(monkeypatch)
-    adapted = LoadedModel(fast.model, "t", "unsloth", "bfloat16", "cuda", "m")  # type: ignore[arg-type]
-    monkeypatch.setattr(loader, "attach_adapter", lambda *_: adapted)
-    assert made.with_adapter(made.load(), Path("adapter")).model is fast.model
-    assert fast.calls[-1] == ("for_inference", {"model": fast.model})
+    seen: list[str] = []
+    monkeypatch.setattr(
+        loader.transformers_backend,
+        "load_model",
+        lambda *_, **__: seen.append("ours") or fast.model,
+    )
+    loaded = make_loader(monkeypatch).load()
+    assert loaded.backend == "transformers"
+    assert seen == ["ours"]
+    assert fast.calls == []
 
 
 def test_control_tokens_need_the_other_backend(
@@ -163,7 +167,7 @@ def test_control_tokens_need_the_other_backend(
 ) -> None:
     made = make_loader(monkeypatch, train_control_tokens=True)
     with pytest.raises(ConflictingSettingsError) as caught:
-        made.for_training(made.load(), control_token_ids=[1])
+        made.for_training(made.load(is_training=True), control_token_ids=[1])
     assert "FIM_MODEL_BACKEND=transformers" in caught.value.hint
     assert len(fast.calls) == 1
 
@@ -174,16 +178,62 @@ def test_added_tokens_need_the_other_backend(
     source = ModelSource(name="m", kind="folder", location=str(tmp_path))
     with pytest.raises(ConflictingSettingsError, match=r"model\.add_tokens") as caught:
         unsloth_backend.load(
-            source, ModelSettings(add_tokens=True), dtype="bfloat16", token=None, seed=1
+            source, ModelSettings(add_tokens=True), LoraSettings(), dtype="bfloat16", seed=1
         )
     assert "FIM_MODEL_BACKEND=transformers" in caught.value.hint
     assert not fast.calls
 
 
-def test_unreadable_model(fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast.failure = OSError("no such repository")
-    with pytest.raises(ModelNotFoundError, match="no such repository"):
-        make_loader(monkeypatch).load()
+@pytest.mark.parametrize(
+    ("failure", "error", "told"),
+    [
+        (OSError("no such repository"), ModelNotFoundError, "no such repository"),
+        (RuntimeError("Unsloth: Both failed"), ModelError, "Both failed"),
+        (ValueError("unknown architecture"), ModelError, "unknown architecture"),
+        (NotImplementedError("not on this card"), ModelError, "not on this card"),
+        (KeyError("qwen9"), ModelError, "qwen9"),
+        (torch.OutOfMemoryError("CUDA out of memory"), NotEnoughMemoryError, "does not fit"),
+        (RuntimeError("CUDA error: out of memory"), NotEnoughMemoryError, "does not fit"),
+    ],
+)
+def test_a_load_that_fails_says_why(
+    fast: FakeFastLanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    error: type[FimError],
+    told: str,
+) -> None:
+    fast.failure = failure
+    with pytest.raises(error, match=told) as caught:
+        make_loader(monkeypatch).load(is_training=True)
+    assert caught.value.exit_code == 4
+    assert caught.value.hint
+
+
+def test_matrices_that_find_no_place_say_why(
+    fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_loader(monkeypatch, target_modules=["w_nothing"])
+    loaded = made.load(is_training=True)
+    fast.failure = ValueError("Target modules {'w_nothing'} not found")
+    with pytest.raises(ModelError, match="w_nothing") as caught:
+        made.for_training(loaded)
+    assert "FIM_MODEL_BACKEND=transformers" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "failure", ["ImportError('no kernel image')", "NotImplementedError('no accelerator')"]
+)
+def test_an_unsloth_that_cannot_be_imported_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failure: str
+) -> None:
+    for name in ("unsloth", "trl", "peft", "transformers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "unsloth.py").write_text(f"raise {failure}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SetupError, match=r"cannot be imported: no (kernel|acc)") as caught:
+        unsloth_backend.import_unsloth()
+    assert "FIM_MODEL_BACKEND=transformers" in caught.value.hint
 
 
 def test_unpatched_trainer_is_refused(
@@ -193,7 +243,7 @@ def test_unpatched_trainer_is_refused(
     trl.SFTTrainer = type("SFTTrainer", (), {"__module__": "trl.trainer.sft_trainer"})
     made = make_loader(monkeypatch)
     with pytest.raises(SetupError, match="was not patched"):
-        made.for_training(made.load())
+        made.for_training(made.load(is_training=True))
     assert len(fast.calls) == 1
 
 
@@ -212,9 +262,31 @@ def test_first_import_comes_before_the_patched_libraries(
 ) -> None:
     for name in ("unsloth", "trl", "peft", "transformers"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    (tmp_path / "unsloth.py").write_text("FastLanguageModel = 'real'\n")
+    (tmp_path / "unsloth.py").write_text(
+        "import os\n"
+        "os.environ |= {'HF_XET': '1', 'UNSLOTH_OWN': '1', 'HOME': '/elsewhere'}\n"
+        "del os.environ['PATH']\n"
+        "FOUND = dict(os.environ)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    assert unsloth_backend.import_unsloth().FastLanguageModel == "real"
+    monkeypatch.setenv("FIM_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("UNSLOTH_OWN", "UNSLOTH_DISABLE_STATISTICS", "UNSLOTH_COMPILE_LOCATION"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    before = dict(os.environ)
+    found = unsloth_backend.import_unsloth().FOUND
+    assert found["UNSLOTH_DISABLE_STATISTICS"] == "1"
+    assert found["UNSLOTH_COMPILE_LOCATION"] == str(tmp_path / "cache" / "unsloth")
+    changed = {name for name in os.environ | before if os.environ.get(name) != before.get(name)}
+    assert changed == {"UNSLOTH_OWN", "UNSLOTH_DISABLE_STATISTICS", "UNSLOTH_COMPILE_LOCATION"}
+
+
+def test_generated_code_finds_another_place_where_the_cache_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FIM_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert unsloth_backend._code_folder().is_dir()
 
 
 def test_check_imports_unsloth_first(
@@ -223,6 +295,8 @@ def test_check_imports_unsloth_first(
     seen: list[str] = []
     made = make_loader(monkeypatch)
     monkeypatch.setattr(unsloth_backend, "import_unsloth", lambda: seen.append("unsloth"))
+    made.check(is_training=False)
+    assert seen == []
     made.check()
     assert seen == ["unsloth"]
     assert fast.calls == []
