@@ -47,7 +47,7 @@ test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-unsloth: install-unsloth
-	$(UNSLOTH_BIN)/python -m pytest -m unsloth tests/unsloth
+	$(UNSLOTH_BIN)/python -m pytest -m unsloth tests/real_unsloth
 
 test-gpu-lock: install-unsloth
 	$(UNSLOTH_BIN)/python -m pytest -n 2 --dist loadfile tests/unit/training tests/integration

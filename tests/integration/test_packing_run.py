@@ -7,8 +7,19 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from transformers import (
+    LlamaConfig,
+    MellumConfig,
+    MistralConfig,
+    Olmo3Config,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3_5Config,
+    Qwen3Config,
+    Qwen3NextConfig,
+)
 
-from fim.errors import PackingLeakError
+from fim.errors import ConflictingSettingsError, PackingLeakError
 from fim.packing import lay_out, plan_packing
 from fim.runs import RunFolder
 from fim.runs.writing import read_json
@@ -16,7 +27,12 @@ from fim.training import packing_check, planned_packing
 from fim.training.flex import FLEX_NAME, flex_attention_on, flex_mask
 from fim.training.loss import PLAIN_ARGUMENT, base_model
 from fim.training.packed import COUNTS_KEY, PACKED_KEY, WEIGHT_KEY, StepCollator
-from fim.training.packing_check import choose_packing, packed_attention, packing_obstacle
+from fim.training.packing_check import (
+    attention_limit,
+    choose_packing,
+    packed_attention,
+    packing_obstacle,
+)
 from fim.training.pieces import ATTENTION_NAME
 from packing_toys import document_rows
 from training_toys import ManualClock, toy_loaded, toy_settings, toy_trainer
@@ -192,11 +208,40 @@ def test_a_dry_run_plans_without_a_model() -> None:
     assert planned_packing(ROWS, toy_settings(), obstacle="it may not").name == "none"
 
 
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (Qwen3NextConfig(), "(qwen3_next) has layers of linear_attention"),
+        (Qwen3_5Config(), "(qwen3_5_text) has layers of linear_attention"),
+        (Olmo3Config(), "(olmo3) has layers of sliding_attention"),
+        (
+            MellumConfig(layer_types=["sliding_attention", "full_attention"], num_hidden_layers=2),
+            "(mellum) has layers of sliding_attention",
+        ),
+        (MistralConfig(sliding_window=64), "(mistral) attends within a sliding window"),
+        (MistralConfig(sliding_window=None), ""),
+        (Qwen3Config(), ""),
+        (Qwen2Config(use_sliding_window=True, sliding_window=64, max_window_layers=1), "sliding"),
+        (LlamaConfig(), ""),
+    ],
+    ids=lambda value: getattr(value, "model_type", None),
+)
+def test_models_that_would_mix_packed_rows_are_refused_by_name(
+    config: PretrainedConfig, told: str
+) -> None:
+    found = attention_limit(config)
+    assert told in found
+    assert bool(told) == bool(found)
+    if told:
+        with pytest.raises(ConflictingSettingsError, match="cannot be packed here: the model"):
+            planned_packing(ROWS, toy_settings(packing="tree"), obstacle=found)
+
+
 def test_obstacles_are_named(learner: Path) -> None:
     loaded = toy_loaded(learner)
 
-    def obstacle(config: dict[str, object] | None = None, **changes: object) -> str:
-        model = SimpleNamespace(config=SimpleNamespace(**(config or {})))
+    def obstacle(config: PretrainedConfig | None = None, **changes: object) -> str:
+        model = SimpleNamespace(config=config or Qwen3Config())
         return packing_obstacle(
             replace(loaded, model=model, **changes),  # type: ignore[arg-type]
             has_own_loss=True,
@@ -207,8 +252,7 @@ def test_obstacles_are_named(learner: Path) -> None:
     assert "unsloth backend computes the loss" in packing_obstacle(
         replace(loaded, backend="unsloth"), has_own_loss=False, wanted="auto"
     )
-    assert "drops out" in obstacle({"attention_dropout": 0.1})
-    assert "sliding window" in obstacle({"use_sliding_window": True})
+    assert "drops out" in obstacle(Qwen3Config(attention_dropout=0.1))
     assert "not measured" in obstacle(device="cuda:0")
     assert "on mps" in obstacle(device="mps")
 

@@ -39,9 +39,13 @@ class Preset:
 _QLORA: Mapping[str, object] = {
     "model.name": "unsloth/Qwen3-8B-bnb-4bit",
     "model.load_in_4bit": True,
+    "data.format": "psm",
+    "data.anchor_lines": 4,
+    "data.align_cuts": True,
     "data.enable_response_masking": True,
     "data.character_cut_share": 0.1,
     "data.empty_middle_share": 0.03,
+    "infer.token_healing": True,
     "train.learning_rate": 2e-4,
     "train.optim": "adamw_8bit",
 }
@@ -86,13 +90,14 @@ _PRESETS = (
     ),
     Preset(
         name="8gb",
-        description="A GPU with 8 GB: Qwen3-8B in 4 bit, short rows.",
-        memory="estimated 7.4 GiB of GPU memory",
+        description="A GPU with 8 GB: Qwen3-4B in 4 bit, the largest Qwen3 that fits.",
+        memory="estimated 5.4 GiB of GPU memory",
         speed="estimated, no figure yet",
         min_vram_mib=7_600,
         values={
             **_QLORA,
-            "model.max_seq_length": 1024,
+            "model.name": "unsloth/Qwen3-4B-bnb-4bit",
+            "model.max_seq_length": 2048,
             "train.optim": "paged_adamw_8bit",
             "train.per_device_train_batch_size": 1,
             "train.per_device_eval_batch_size": 1,
@@ -102,7 +107,7 @@ _PRESETS = (
     Preset(
         name="t4",
         description="A Tesla T4 or another 16 GB GPU without bfloat16: Qwen3-8B in 4 bit.",
-        memory="estimated 11 GiB of GPU memory",
+        memory="estimated 9.1 GiB of GPU memory",
         speed="estimated, no figure yet",
         min_vram_mib=14_500,
         values={
@@ -117,7 +122,7 @@ _PRESETS = (
     Preset(
         name="24gb",
         description="A GPU with 24 GB: Qwen3-8B in 4 bit, longer rows.",
-        memory="estimated 16 GiB of GPU memory",
+        memory="estimated 13.9 GiB of GPU memory",
         speed="estimated 2,400 tokens per second on an RTX 4090",
         min_vram_mib=22_000,
         values={
@@ -131,7 +136,7 @@ _PRESETS = (
     Preset(
         name="80gb",
         description="A GPU with 80 GB: Qwen3-8B in 16 bit, long rows.",
-        memory="estimated 50 GiB of GPU memory",
+        memory="estimated 66.8 GiB of GPU memory",
         speed="estimated, no figure yet",
         min_vram_mib=75_000,
         values={
@@ -141,8 +146,8 @@ _PRESETS = (
             "model.dtype": "bfloat16",
             "model.max_seq_length": 8192,
             "train.optim": "adamw_torch_fused",
-            "train.per_device_train_batch_size": 10,
-            "train.gradient_accumulation_steps": 4,
+            "train.per_device_train_batch_size": 8,
+            "train.gradient_accumulation_steps": 5,
         },
     ),
 )

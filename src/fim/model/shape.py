@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _NUM_NORMS_PER_LAYER = 2
+_WITH_HEAD_NORMS = frozenset({"qwen3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class ModelShape:
         key_size: Width of all key heads, which is that of all value heads.
         vocabulary_tokens: Rows of the embedding.
         is_tied: The head shares the embedding's weights.
+        has_head_norms: Queries and keys are normed head by head.
     """
 
     num_layers: int
@@ -37,6 +39,7 @@ class ModelShape:
     key_size: int
     vocabulary_tokens: int
     is_tied: bool
+    has_head_norms: bool = False
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> Self | None:
@@ -63,6 +66,7 @@ class ModelShape:
             key_size=key_heads * head_size,
             vocabulary_tokens=vocabulary,
             is_tied=bool(getattr(config, "tie_word_embeddings", False)),
+            has_head_norms=str(getattr(config, "model_type", "")) in _WITH_HEAD_NORMS,
         )
 
     @property

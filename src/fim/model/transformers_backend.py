@@ -95,14 +95,15 @@ def load_model(
     """
     from transformers import AutoModelForCausalLM
 
+    how = {"quantization_config": quantisation_config(dtype)} if settings.load_in_4bit else {}
     with loading_failures(source, dtype=dtype), quiet_loading():
         model = AutoModelForCausalLM.from_pretrained(
             source.location,
             local_files_only=True,
             dtype=torch_dtype(dtype),
             attn_implementation=settings.attn_implementation,
-            quantization_config=quantisation_config(dtype) if settings.load_in_4bit else None,
             device_map={"": device},
+            **how,
         )
     if is_quantised(model):
         prepare_4bit_layers(model, dtype)

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from fim.errors import ConflictingSettingsError
 from fim.packing.bins import best_fit_decreasing
 from fim.packing.layout import PackedRow, Tree, lay_out
 from fim.packing.trees import Forest, plant_trees, single_rows
@@ -125,7 +126,16 @@ def plan_packing(
         rows_per_step: Rows in an optimizer step.
         obstacle: Why rows cannot be packed here at all; empty when they can.
         trunk_weight: Weight of the plain language-model loss on trunks; counts for ``tree`` only.
+
+    Raises:
+        ConflictingSettingsError: Packing is asked for by name and cannot be had.
     """
+    if obstacle and wanted in {"tree", "bfd"}:
+        raise ConflictingSettingsError(
+            f"train.packing is {wanted}, and rows cannot be packed here: {obstacle}.",
+            hint="FIM_TRAIN_PACKING=auto packs where it can, none nowhere",
+            context={"packing": wanted, "obstacle": obstacle},
+        )
     name: Chosen = "bfd"
     forest = single_rows(rows)
     reason = "train.packing asks for it"

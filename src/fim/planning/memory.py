@@ -2,14 +2,15 @@
 
 Weights
     Projections at the bytes of their number type, or at 4.127 bits with NF4 and double
-    quantisation; embedding, head and norms at the bytes of the number type (float32 where PEFT
-    prepares a quantised model).
+    quantisation; embedding, head and norms at the bytes of the number type. A 16-bit number type
+    needs a copy of what is trained as well.
 Trained
     LoRA parameters (all of them in full fine-tuning) in float32, their gradients, and the
-    optimizer's states. In full fine-tuning autocast keeps the weights in the number type as well.
+    optimizer's states.
 Activations
-    What autograd keeps of each token in each layer, see :func:`bytes_per_token_and_layer`; with
-    checkpointing a layer's input alone, and one layer in full while it is recomputed.
+    What autograd keeps of each token in each layer, see :func:`bytes_per_token_and_layer` (a test
+    counts it tensor by tensor); with checkpointing a layer's input alone, and one layer in full
+    while it is recomputed. Unsloth may move some of that to the host; that is not counted on.
 Logits
     Supervised positions times the vocabulary: in the number type, widened to float32, with its
     log-softmax and its gradient. A chunk holds 2,048 positions at most.
@@ -119,11 +120,13 @@ def estimate_memory(
     """
     size = BYTES[place.dtype]
     states = OPTIMIZER_BYTES.get(place.optimizer, DEFAULT_OPTIMIZER_BYTES)
-    trained = shape.num_adapter_parameters(lora.target_modules, rank=lora.r)
-    weights = _weight_bytes(shape, place)
+    copy = size if size < FLOAT32_BYTES else 0
     if place.is_full:
         trained = shape.num_projection_parameters + shape.num_other_parameters
-        weights -= trained * (FLOAT32_BYTES - size)
+        weights: float = trained * copy
+    else:
+        trained = shape.num_adapter_parameters(lora.target_modules, rank=lora.r)
+        weights = _weight_bytes(shape, place) + trained * copy
     activations = _activation_bytes(shape, lora, load, place)
     return MemoryEstimate(
         weights_mib=weights / MIB,
@@ -135,26 +138,25 @@ def estimate_memory(
 
 
 def _weight_bytes(shape: ModelShape, place: Place) -> float:
-    """Return the bytes of the base; where every weight is trained, those of its float32 form."""
-    size = FLOAT32_BYTES if place.is_full else BYTES[place.dtype]
-    is_widened = place.is_quantised and place.backend == "transformers"
+    """Return the bytes of a base that stays as it is."""
+    size = BYTES[place.dtype]
     projections = NF4_BYTES if place.is_quantised else size
-    others = FLOAT32_BYTES if is_widened else size
-    return shape.num_projection_parameters * projections + shape.num_other_parameters * others
+    return shape.num_projection_parameters * projections + shape.num_other_parameters * size
 
 
 def bytes_per_token_and_layer(shape: ModelShape, lora: LoraSettings, place: Place) -> float:
     """Return what autograd keeps of a token in a layer without checkpointing.
 
-    Two norms keep their input, in float32 where they are not computed leanly; the projections keep
-    their inputs (that of q, k and v, of o, of gate and up, of down) and a rank's worth each;
-    attention keeps queries, keys and values, its output being the input of o; the gated
-    feed-forward keeps gate, activation and up.
+    Two norms, and those of queries and keys, keep their input, in float32 where they are not
+    computed leanly; the projections keep their inputs (that of q, k and v, of o, of gate and up, of
+    down) and a rank's worth each; attention keeps queries, keys and values, its output being the
+    input of o; the gated feed-forward keeps gate, activation and up.
     """
     size = BYTES[place.dtype]
     hidden, wide = shape.hidden_size, shape.intermediate_size
     is_lean = place.device == "cpu" and not place.is_full
-    norms = 2 * hidden * (size if is_lean else FLOAT32_BYTES)
+    normed = 2 * hidden + (shape.query_size + shape.key_size if shape.has_head_norms else 0)
+    norms = normed * (size if is_lean else FLOAT32_BYTES)
     inputs = size * (2 * hidden + shape.query_size + wide)
     ranks = size * lora.r * len(lora.target_modules)
     attention = size * (shape.query_size + 2 * shape.key_size)

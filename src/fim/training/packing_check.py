@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
     from fim.config import TrainSettings
     from fim.model import LoadedModel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MAX_CHECKED_ROWS = 4
+_FULL_ATTENTION = "full_attention"
 TOLERANCES = {"float64": 1e-6, "float32": 4e-3, "bfloat16": 0.5, "float16": 0.1}
 
 
@@ -127,17 +128,38 @@ def packing_obstacle(loaded: LoadedModel, *, has_own_loss: bool, wanted: Packing
         has_own_loss: Only supervised positions go through its head.
         wanted: The setting; ``auto`` packs only where it was measured to be faster.
     """
+    limit = attention_limit(loaded.model.config)
+    if limit:
+        return limit
     if not has_own_loss:
         return f"the {loaded.backend} backend computes the loss of this model itself"
-    config = loaded.model.config
-    if getattr(config, "attention_dropout", 0.0):
-        return "the model drops out attention weights"
-    if getattr(config, "use_sliding_window", False):
-        return "the model attends within a sliding window"
     if loaded.device.startswith("cuda") and wanted == "auto":
         return "its speed on a GPU was not measured; train.packing tree or bfd turns it on"
     if not loaded.device.startswith(("cpu", "cuda")):
         return f"there is no attention for packed rows on {loaded.device}"
+    return ""
+
+
+def attention_limit(config: PretrainedConfig) -> str:
+    """Return why rows that share a packed row would not be apart on a model; empty if they would.
+
+    Packed rows are kept apart by what attends to what. A state that runs through a row, as linear
+    attention keeps it, and a window that is counted in places know nothing of that.
+
+    Args:
+        config: Of the model, or of a larger one that holds a language model.
+    """
+    text = config.get_text_config()
+    name = str(text.model_type)
+    if getattr(text, "attention_dropout", 0.0):
+        return f"the model ({name}) drops out attention weights"
+    kinds = set(getattr(text, "layer_types", None) or ())
+    others = sorted(kinds - {_FULL_ATTENTION})
+    if others:
+        return f"the model ({name}) has layers of {', '.join(others)}, which would mix packed rows"
+    has_window = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
+    if has_window and not kinds:
+        return f"the model ({name}) attends within a sliding window, which would mix packed rows"
     return ""
 
 

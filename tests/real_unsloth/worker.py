@@ -2,9 +2,10 @@
 
     python worker.py BACKEND DTYPE MODEL_FOLDER OUT_FOLDER
     python worker.py fim ARGUMENTS ...
+    python worker.py fim-on-cpu ARGUMENTS ...
 
-Both backends do the same: same rows, same order, same LoRA matrices at the start. The second form
-is the command line on a machine where Unsloth trains.
+Both backends do the same: same rows, same order, same LoRA matrices at the start. The others
+are the command line where Unsloth trains, and where it does not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "unsloth")]
+sys.path[:0] = [str(TESTS), str(TESTS / "real_unsloth")]
 NUM_STEPS = 4
 PROMPT_LENGTHS = (5, 23, 11, 17)
 NUM_NEW_TOKENS = 8
@@ -32,8 +33,8 @@ METHODS: Mapping[str, Mapping[str, object]] = {
 
 def main() -> None:
     """Do everything and write ``BACKEND-DTYPE.json`` into the folder."""
-    if sys.argv[1] == "fim":
-        run_command(sys.argv[2:])
+    if sys.argv[1] in {"fim", "fim-on-cpu"}:
+        run_command(sys.argv[2:], has_gpu=sys.argv[1] == "fim")
     backend, dtype, folder, out = sys.argv[1:]
     seen = None
     if backend == "unsloth":
@@ -55,13 +56,14 @@ def main() -> None:
     (Path(out) / f"{backend}-{dtype}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def run_command(arguments: list[str]) -> NoReturn:
-    """Run the command line."""
-    import cpu_harness
-
+def run_command(arguments: list[str], *, has_gpu: bool) -> NoReturn:
+    """Run the command line, on a machine that seems to have a GPU or as it is."""
     from fim.cli.app import main as run
 
-    cpu_harness.install(has_fused_lora=False)
+    if has_gpu:
+        import cpu_harness
+
+        cpu_harness.install(has_fused_lora=False)
     run(arguments)
 
 

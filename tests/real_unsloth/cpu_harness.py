@@ -125,7 +125,6 @@ def _finish(*, has_fused_lora: bool) -> None:
         _replace_swiglu()
     os.environ["UNSLOTH_ALLOW_CPU"] = "0"
     import unsloth.models.rl as rewriting
-
     from unsloth import trainer
 
     torch.cuda.device_count = _answer(0)

@@ -155,7 +155,7 @@ def test_the_command_line_trains_and_answers(tmp_path: Path, smollm2_tokenizer: 
         b"hf_secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()
     )
     words = ("complete", "--adapter", "run/adapter", "--prefix", "def add(a", "--suffix", "\n")
-    told = run(("fim", *words, "--json"), place, variables)
+    told = run(("fim-on-cpu", *words, "--json"), place, variables)
     assert told.returncode == 0, told.stderr[-3000:]
     assert "Unsloth" not in told.stderr
-    assert run(("fim", *words), place, variables).stdout == json.loads(told.stdout)["text"]
+    assert run(("fim-on-cpu", *words), place, variables).stdout == json.loads(told.stdout)["text"]
