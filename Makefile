@@ -32,16 +32,16 @@ quickstart: install
 	$(BIN)/fim quickstart
 
 check: install
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts tools
+	$(BIN)/ruff format --check src tests scripts tools
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 	$(BIN)/python -m fim.config.documents --check
 	$(BIN)/python -m fim.cli.reference --check
 
 format: install
-	$(BIN)/ruff check --fix src tests scripts
-	$(BIN)/ruff format src tests scripts
+	$(BIN)/ruff check --fix src tests scripts tools
+	$(BIN)/ruff format src tests scripts tools
 
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -67,6 +67,9 @@ bench: install
 		$(BIN)/python $$each --json $(RESULTS)/$$(basename $$each .py).json; \
 	done
 	$(BIN)/python benchmarks/train.py --table --json $(RESULTS)/train-table.json --plots docs/images
+
+wheelhouse: install
+	$(BIN)/python tools/wheelhouse.py $(or $(OUT),wheelhouse) $(if $(SLIM),--slim)
 
 docs: install
 	$(BIN)/python -m fim.config.documents

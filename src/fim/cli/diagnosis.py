@@ -64,6 +64,7 @@ def diagnose(machine: Machine) -> tuple[Row, ...]:
         _bitsandbytes(machine),
         _c_compiler(machine),
         _unsloth(machine),
+        _driver(machine),
         _accelerator(machine),
         _memory(machine),
         _disk(machine),
@@ -164,6 +165,22 @@ def _unsloth(machine: Machine) -> Row:
         floor = ".".join(str(part) for part in UNSLOTH_FLOOR)
         return Row("unsloth", Status.FAIL, f"{installed}, older than {floor}", _GPU_FIX)
     return Row("unsloth", Status.OK, installed)
+
+
+def _driver(machine: Machine) -> Row:
+    from fim.model.hardware import LEAST_DRIVERS, driver_obstacle
+
+    newest = max(LEAST_DRIVERS)
+    needed = f"{LEAST_DRIVERS[newest]} or newer"
+    if machine.gpu is None:
+        return Row("driver", Status.OK, f"none; a GPU needs NVIDIA's, {needed} for CUDA {newest}")
+    cuda = machine.torch.cuda_version if machine.torch is not None else None
+    if cuda is not None and driver_obstacle(cuda, machine.gpu.driver):
+        needed = f"{LEAST_DRIVERS[cuda.split('.', maxsplit=1)[0]]} or newer"
+        value = f"{machine.gpu.driver}, too old for torch's CUDA {cuda}, which needs {needed}"
+        return Row("driver", Status.FAIL, value, f"update the NVIDIA driver to {needed}")
+    fits = f"fits torch's CUDA {cuda}" if cuda else f"CUDA {newest} needs {needed}"
+    return Row("driver", Status.OK, f"{machine.gpu.driver}, {fits}")
 
 
 def _accelerator(machine: Machine) -> Row:

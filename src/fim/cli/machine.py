@@ -24,7 +24,7 @@ PACKAGES = (
 _MIB = 2**20
 _NVIDIA_SMI_TIMEOUT_SECONDS = 20
 _NVIDIA_SMI_QUERY = (
-    "--query-gpu=name,memory.total,compute_cap",
+    "--query-gpu=name,memory.total,compute_cap,driver_version",
     "--format=csv,noheader,nounits",
 )
 _FIRST_BFLOAT16_CAPABILITY = 8.0
@@ -33,19 +33,21 @@ _CPU_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """The first accelerator that the driver reports."""
+    """The first accelerator that the driver reports, and the driver's version."""
 
     name: str
     vram_mib: int
     has_bfloat16: bool
+    driver: str
 
 
 @dataclass(frozen=True, slots=True)
 class TorchState:
-    """What the installed torch can do here."""
+    """What the installed torch can do here, and the CUDA that it was built for."""
 
     num_threads: int
     has_cuda: bool
+    cuda_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,11 @@ def torch_state() -> TorchState | None:
         import torch
     except (ImportError, OSError):
         return None
-    return TorchState(num_threads=torch.get_num_threads(), has_cuda=torch.cuda.is_available())
+    return TorchState(
+        num_threads=torch.get_num_threads(),
+        has_cuda=torch.cuda.is_available(),
+        cuda_version=torch.version.cuda,
+    )
 
 
 def nvidia_gpu() -> Gpu | None:
@@ -158,11 +164,11 @@ def nvidia_gpu() -> Gpu | None:
 
 
 def parse_gpu(listing: str) -> Gpu | None:
-    """Return the first GPU of a listing of ``name, MiB, compute capability`` lines."""
-    cells = [cell.strip() for cell in listing.partition("\n")[0].rsplit(",", 2)]
+    """Return the first GPU of ``name, MiB, compute capability, driver`` lines."""
+    cells = [cell.strip() for cell in listing.partition("\n")[0].rsplit(",", 3)]
     try:
-        name, memory, capability = cells
-        return Gpu(name, int(memory), float(capability) >= _FIRST_BFLOAT16_CAPABILITY)
+        name, memory, capability, driver = cells
+        return Gpu(name, int(memory), float(capability) >= _FIRST_BFLOAT16_CAPABILITY, driver)
     except ValueError:
         return None
 

@@ -55,10 +55,10 @@ CPU = Machine(
     own_command_path=OWN,
     num_setting_problems=0,
 )
-CARD = Gpu("NVIDIA RTX 4090", 24_564, has_bfloat16=True)
+CARD = Gpu("NVIDIA RTX 4090", 24_564, has_bfloat16=True, driver="580.65.06")
 CUDA = replace(
     CPU,
-    torch=TorchState(num_threads=16, has_cuda=True),
+    torch=TorchState(num_threads=16, has_cuda=True, cuda_version="13.0"),
     gpu=CARD,
     packages={**INSTALLED, "unsloth": "2026.10.9"},
 )
@@ -74,6 +74,7 @@ NAMES = [
     "bitsandbytes",
     "C compiler",
     "unsloth",
+    "driver",
     "accelerator",
     "memory",
     "disk",
@@ -121,6 +122,20 @@ def with_package(machine: Machine, name: str, version: str | None) -> Machine:
         (replace(CPU, c_compiler=None, cpu_bfloat16=""), "C compiler", "warn", "slower", "gcc"),
         (with_package(CUDA, "unsloth", None), "unsloth", "warn", "slower", "fim[gpu]"),
         (with_package(CUDA, "unsloth", "2025.9.1"), "unsloth", "fail", "2026.10.7", "fim[gpu]"),
+        (CPU, "driver", "ok", "580 or newer for CUDA 13", ""),
+        (CUDA, "driver", "ok", "580.65.06, fits torch's CUDA 13.0", ""),
+        (replace(CPU, gpu=CARD), "driver", "ok", "CUDA 13 needs 580 or newer", ""),
+        (
+            replace(
+                CUDA,
+                gpu=replace(CARD, driver="550.54.14"),
+                torch=TorchState(num_threads=2, has_cuda=False, cuda_version="13.0"),
+            ),
+            "driver",
+            "fail",
+            "550.54.14, too old for torch's CUDA 13.0, which needs 580 or newer",
+            "update the NVIDIA driver to 580 or newer",
+        ),
         (replace(CPU, gpu=CARD), "accelerator", "warn", "torch cannot use it", "fim[gpu]"),
         (replace(CUDA, gpu=None), "accelerator", "warn", "nvidia-smi", ""),
         (CUDA, "accelerator", "ok", "NVIDIA RTX 4090, 24,564 MiB", ""),
@@ -165,8 +180,14 @@ def test_numbers_of_a_version(version: str, numbers: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("listing", "gpu"),
     [
-        ("Tesla T4, 15360, 7.5\n", Gpu("Tesla T4", 15_360, has_bfloat16=False)),
-        ("H100, PCIe, 81559, 9.0\nother, 1, 1\n", Gpu("H100, PCIe", 81_559, has_bfloat16=True)),
+        (
+            "Tesla T4, 15360, 7.5, 580.65.06\n",
+            Gpu("Tesla T4", 15_360, has_bfloat16=False, driver="580.65.06"),
+        ),
+        (
+            "H100, PCIe, 81559, 9.0, 550.1\nother, 1, 1, 1\n",
+            Gpu("H100, PCIe", 81_559, has_bfloat16=True, driver="550.1"),
+        ),
         ("", None),
         ("No devices were found\n", None),
         ("GPU, [N/A], 9.0", None),
@@ -185,8 +206,8 @@ def fake_driver(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_driver_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_driver(tmp_path, "echo 'Tesla T4, 15360, 7.5'", monkeypatch)
-    assert nvidia_gpu() == Gpu("Tesla T4", 15_360, has_bfloat16=False)
+    fake_driver(tmp_path, "echo 'Tesla T4, 15360, 7.5, 580.65.06'", monkeypatch)
+    assert nvidia_gpu() == Gpu("Tesla T4", 15_360, has_bfloat16=False, driver="580.65.06")
 
 
 def test_driver_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,9 +226,13 @@ def test_torch_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_torch_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = SimpleNamespace(is_available=lambda: True)
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 3, cuda=cuda))
-    assert torch_state() == TorchState(num_threads=3, has_cuda=True)
+    facts = {
+        "get_num_threads": lambda: 3,
+        "cuda": SimpleNamespace(is_available=lambda: True),
+        "version": SimpleNamespace(cuda="13.0"),
+    }
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(**facts))
+    assert torch_state() == TorchState(num_threads=3, has_cuda=True, cuda_version="13.0")
 
 
 def test_versions_are_read_without_an_import() -> None:
