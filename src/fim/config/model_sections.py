@@ -46,7 +46,8 @@ class ModelSettings(Section):
         default=True, description="Quantise the base model to 4 bit (QLoRA)."
     )
     backend: Literal["auto", "unsloth", "transformers"] = setting(
-        "auto", "Library that trains; auto takes Unsloth where CUDA and it are there. Transformers answers."
+        "auto",
+        "Library that trains; auto takes Unsloth where CUDA and it are there. Transformers answers.",
     )
     add_tokens: bool = setting(
         default=False,
