@@ -47,7 +47,7 @@ class ModelSettings(Section):
     )
     backend: Literal["auto", "unsloth", "transformers"] = setting(
         "auto",
-        "Library that trains; auto takes Unsloth where CUDA and it are there. Transformers answers.",
+        "Library that trains (transformers answers); auto takes Unsloth where CUDA and it are.",
     )
     add_tokens: bool = setting(
         default=False,
