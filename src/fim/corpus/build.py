@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fim.corpus.accounts import corpus_manifest
-from fim.corpus.cache import cache_file
+from fim.corpus.cache import usable_cache
 from fim.corpus.card import write_card
 from fim.corpus.context import ContextCounts
 from fim.corpus.context_stage import rows_with_context
 from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures
-from fim.corpus.documents import DocumentReader, FileRef, Selection
+from fim.corpus.documents import DocumentReader
 from fim.corpus.leaks import LeakJob
 from fim.corpus.library import Library, module_table
+from fim.corpus.listing import FileRef, Selection
 from fim.corpus.manifest import (
     WorkFolder,
     hash_of_rows,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fim.config import CorpusSettings
+    from fim.corpus.notices import Notice
     from fim.types import FimExample, Progress
 
 Item = TypeVar("Item")
@@ -59,11 +61,13 @@ class BuiltCorpus:
         out: The folder that was written.
         manifest: What went in, what came out and why the rest was dropped.
         num_known: Answers that the cache had, of the files read and of the documents cut.
+        notices: What is to be said besides the counts.
     """
 
     out: Path
     manifest: Mapping[str, object]
     num_known: Mapping[str, int] = field(default_factory=dict)
+    notices: Sequence[Notice] = ()
 
     @property
     def train(self) -> tuple[FimExample, ...]:
@@ -125,7 +129,7 @@ def build_corpus(
         with closing(build):
             rows = build.rows(roots, limits)
             manifest = _write(build, work, rows, limits)
-    return BuiltCorpus(out, manifest, dict(build.num_known))
+    return BuiltCorpus(out, manifest, dict(build.num_known), build.notices)
 
 
 def make_selection(
@@ -190,7 +194,7 @@ class CorpusBuild:
         self.num_known: Counter[str] = Counter()
         self.library = Library()
         self._work = work
-        self._cache = cache_file(cache, settings) if cache is not None else None
+        self._cache, self._cache_notices = usable_cache(cache, settings)
         self._progress = progress
         self._spool = Spool(work)
         self._workforce = Workforce(work, most_processes(settings.processes))
@@ -199,6 +203,11 @@ class CorpusBuild:
         """Close the files and end the processes."""
         self._spool.close()
         self._workforce.close()
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is to be said besides the counts, of the roots and of the cache."""
+        return (*self.reader.notices, *self._cache_notices)
 
     @property
     def num_processes(self) -> int:
@@ -216,7 +225,7 @@ class CorpusBuild:
         cut = self._cut(self._place(*self._read(roots)))
         self.placed = tuple(item.placed for item in cut)
         if not cut:
-            raise nothing_made(roots, self.reader.tally)
+            raise nothing_made(roots, self.reader.tally, self.reader.notices)
         return self._with_context(self._thin(cut, limits))
 
     def run(
