@@ -22,7 +22,7 @@ from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures
 from fim.corpus.documents import DocumentReader
 from fim.corpus.leaks import LeakJob
 from fim.corpus.library import Library, module_table
-from fim.corpus.listing import FileRef, Selection
+from fim.corpus.listing import FileRef
 from fim.corpus.manifest import (
     WorkFolder,
     hash_of_rows,
@@ -33,13 +33,13 @@ from fim.corpus.manifest import (
 from fim.corpus.ngrams import all_ngrams
 from fim.corpus.parallel import CHUNK_ITEMS, Job, Workforce, most_processes, num_processes
 from fim.corpus.reasons import DropReason, Tally, nothing_made
+from fim.corpus.selection import Selection, make_selection
 from fim.corpus.shards import DocumentRows, WriteJob, plan_shards
 from fim.corpus.sides import choose_sides
 from fim.corpus.splits import HELD_OUT, TRAIN, leak_needle
 from fim.corpus.spool import Spool, StoredDocument
 from fim.corpus.study import CutJob, Placed, StudyJob
 from fim.corpus.thinning import CutDocument, RepeatFilter, sub_sample, without_leaks
-from fim.errors import ConflictingSettingsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,36 +130,6 @@ def build_corpus(
             rows = build.rows(roots, limits)
             manifest = _write(build, work, rows, limits)
     return BuiltCorpus(out, manifest, dict(build.num_known), build.notices)
-
-
-def make_selection(
-    settings: CorpusSettings,
-    *,
-    include: Sequence[str],
-    exclude: Sequence[str],
-    revision: str | None,
-    skip: Path | None,
-) -> Selection:
-    """Return which files are read.
-
-    Raises:
-        ConflictingSettingsError: The settings ask for commit holes and for a split by time.
-    """
-    if settings.split == "time" and (settings.split_commit is None or settings.from_commits):
-        raise ConflictingSettingsError(
-            f"corpus.split is time with corpus.split_commit {settings.split_commit} and "
-            f"corpus.from_commits {settings.from_commits}; it needs the commit that divides the "
-            "lines, and holes of whole files to train on",
-            hint="--split time --split-commit REV, without --from-commits",
-        )
-    return Selection(
-        include=tuple(include),
-        exclude=tuple(exclude),
-        skip=skip,
-        revision=revision,
-        from_commits=settings.from_commits,
-        since=settings.split_commit if settings.split == "time" else None,
-    )
 
 
 class CorpusBuild:

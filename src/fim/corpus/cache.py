@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.corpus.languages import LANGUAGES
-from fim.corpus.notices import Notice, command_of
+from fim.corpus.notices import Notice, command_of, shown
 from fim.runs.writing import why_not_writable
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def usable_cache(
     if not reason:
         return path, ()
     notice = Notice(
-        f"the cache {folder} cannot be written ({reason}); the build goes on without keeping what "
-        "it finds out, so the next one takes as long; FIM_CACHE_DIR names another folder",
+        f"the cache {shown(folder)} cannot be written ({reason}); the build goes on without "
+        "keeping what it finds out, so the next takes as long; FIM_CACHE_DIR names another folder",
         command_of("export", f"FIM_CACHE_DIR={Path(tempfile.gettempdir()) / 'fim-cache'}"),
     )
     return (path if is_there else None), (notice,)

@@ -18,7 +18,7 @@ from fim.corpus.history import (
     read_log,
     runs_of,
 )
-from fim.corpus.notices import Notice, command_of
+from fim.corpus.notices import Notice, command_of, shown
 from fim.corpus.scan import GitSource, SourceEntry, existing_folder, require_commit
 from fim.errors import SourceNotFoundError
 
@@ -98,8 +98,8 @@ class CommitsSource(GitSource):
         deepen = command_of("git", "-C", self._folder, "fetch", f"--deepen={self._number}")
         which = "1 commit is" if number == 1 else f"{number} commits are"
         message = (
-            f"{which} left out at the edge of the shallow clone {self._folder}: their parents are "
-            f"cut off, so which lines they added is not known; {num_readable} of the "
+            f"{which} left out at the edge of the shallow clone {shown(self._folder)}: their "
+            f"parents are cut off, so which lines they added is not known; {num_readable} of the "
             f"{self._number} commits asked for can be read"
         )
         if not num_readable:

@@ -12,9 +12,10 @@ from fim.corpus.git import MissingObjectError
 from fim.corpus.hashing import content_hash, stable_hash
 from fim.corpus.languages import language_of
 from fim.corpus.licence import is_denied, tagged_licence
-from fim.corpus.listing import CorpusInput, FileRef, Listing, Selection
+from fim.corpus.listing import CorpusInput, FileRef, Listing
 from fim.corpus.reasons import DropReason, Tally
 from fim.corpus.secrets import redact
+from fim.corpus.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.corpus.accounts import corpus_manifest
-from fim.corpus.build import BuiltCorpus, CorpusBuild, make_selection
+from fim.corpus.build import BuiltCorpus, CorpusBuild
 from fim.corpus.disk import name_of
 from fim.corpus.manifest import require_writable
+from fim.corpus.selection import make_selection
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import EmptyDatasetError, SourceNotFoundError
 

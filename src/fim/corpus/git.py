@@ -78,9 +78,11 @@ def run_git(root: Path, *arguments: str, given: bytes = b"") -> bytes:
     """
     answer = _run(root, *arguments, given=given)
     if answer.returncode != 0:
+        why = _complaint(answer)
+        if is_partial(root):
+            why = "this partial clone was told to leave out what the command needs"
         raise SourceNotFoundError(
-            f"git {arguments[0]} fails in {root}: {_complaint(answer)}; "
-            "what was asked for cannot be read",
+            f"git {arguments[0]} fails in {root}: {why}; what was asked for cannot be read",
             hint=repair_command(root),
         )
     return answer.stdout
@@ -245,7 +247,7 @@ def _run(root: Path, *arguments: str, given: bytes = b"") -> subprocess.Complete
 
 
 class MissingObjectError(OSError):
-    """An object that a repository names and does not hold."""
+    """An object that a partial clone names and does not hold."""
 
 
 class BlobReader:
@@ -280,6 +282,7 @@ class BlobReader:
         """Return an object's size.
 
         Raises:
+            MissingObjectError: A partial clone does not hold the object.
             OSError: The object is missing or corrupt.
         """
         return self._ask("--batch-check", object_id)[0]
@@ -288,6 +291,7 @@ class BlobReader:
         """Return an object's content.
 
         Raises:
+            MissingObjectError: A partial clone does not hold the object.
             OSError: The object is missing or corrupt.
         """
         return self._ask("--batch", object_id)[1]
@@ -300,8 +304,8 @@ class BlobReader:
             process.stdin.write(object_id.encode("ascii") + b"\n")
             process.stdin.flush()
             facts = process.stdout.readline().split()
-            if facts[1:] == [b"missing"] or (not facts and is_partial(self._root)):
-                raise MissingObjectError(f"git object {object_id} is missing or corrupt")
+            if facts[1:] in ([], [b"missing"]) and is_partial(self._root):
+                raise MissingObjectError(f"git object {object_id} is not in this partial clone")
             if len(facts) != _NUM_FACTS or not facts[2].isdigit():
                 raise OSError(f"git object {object_id} is missing or corrupt")
             size = int(facts[2])

@@ -15,7 +15,7 @@ from fim.corpus.hashing import stable_hash
 from fim.corpus.history import History, last_changes
 from fim.corpus.ignores import IgnoreRules, Level, ignore_levels
 from fim.corpus.licence import read_licences
-from fim.corpus.notices import Notice, command_of, counted, listed
+from fim.corpus.notices import Notice, command_of, counted, listed, shown
 from fim.corpus.reasons import DropReason, Tally
 from fim.corpus.roots import Root, named_roots, told_repositories, told_submodules, unique_name
 from fim.corpus.scan import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from fim.config import CorpusSettings
     from fim.corpus.guides import Guides
+    from fim.corpus.selection import Selection
     from fim.corpus.sources import ContentPlace, Source, SourceEntry
 
 _LEFT_OUT = frozenset({DropReason.EXCLUDED, DropReason.VENDORED})
@@ -80,27 +81,6 @@ class FileRef:
     def key(self) -> str:
         """Name the file by its place."""
         return f"{self.repo}/{self.entry.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which files of the roots are read.
-
-    Args:
-        include: Patterns in the syntax of ``.gitignore``; none takes every file.
-        exclude: Patterns of files that are left out; they win.
-        skip: A folder that is never listed, such as the output.
-        revision: Commit to read in place of HEAD.
-        from_commits: Read the files that the last commits changed; None reads the whole tree.
-        since: Mark the lines that were added after this commit; None marks none.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    skip: Path | None = None
-    revision: str | None = None
-    from_commits: int | None = None
-    since: str | None = None
 
 
 class Listing:
@@ -317,7 +297,7 @@ class Listing:
                 DropReason.BROKEN_REPOSITORY: "has a .git that git cannot read",
             }[reason]
             folder = root.path / place_of(path)
-            message = f"{folder} {why}; nothing below it is read ({reason})"
+            message = f"{shown(folder)} {why}; nothing below it is read ({reason})"
             self._notices.append(Notice(message, command_of("git", "-C", folder, "status")))
 
     def _not_in_clone(self, name: str) -> Notice:

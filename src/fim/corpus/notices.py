@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fim.corpus.disk import name_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -36,7 +38,12 @@ def command_of(*words: str | Path) -> str:
     >>> command_of("git", "-C", "my app", "fsck")
     "git -C 'my app' fsck"
     """
-    return shlex.join(map(str, words))
+    return shlex.join(word if isinstance(word, str) else shown(word) for word in words)
+
+
+def shown(path: Path) -> str:
+    """Return a path as text for people, whatever the locale."""
+    return name_of(str(path))
 
 
 def build_command(paths: Iterable[str | Path], out: Path | None) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
-from fim.corpus.disk import name_of
-from fim.corpus.notices import Notice, build_command, command_of, counted, listed
+from fim.corpus.disk import name_of, place_of
+from fim.corpus.notices import Notice, build_command, command_of, counted, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -67,7 +67,7 @@ def told_repositories(
         given: The roots of the build.
         out: The folder that the build writes.
     """
-    names = listed([str(path) for path in paths])
+    names = listed([shown(path) for path in paths])
     return Notice(
         f"{counted(len(paths), 'repository', 'repositories')} in {root.name} are no part of it "
         f"and are left out: {names}",
@@ -88,13 +88,12 @@ def told_submodules(
         out: The folder that the build writes.
     """
     message = f"{counted(len(paths), 'submodule')} of {root.name} left out: {listed(paths)}"
-    folders = [root.path / path for path in paths]
+    folders = [root.path / place_of(path) for path in paths]
     if not git.has_work_tree(root.folder):
         clone = root.path.with_name(f"{root.name}-with-submodules")
         first = command_of("git", "clone", "--recurse-submodules", root.path, clone)
-        return Notice(
-            message, f"{first} && {build_command((clone, *(clone / path for path in paths)), out)}"
-        )
+        taken = (clone, *(clone / place_of(path) for path in paths))
+        return Notice(message, f"{first} && {build_command(taken, out)}")
     absent = [path for path, folder in zip(paths, folders, strict=True) if not git.is_top(folder)]
     known = git.submodule_paths(root.folder, str(source.commit))
     unknown = [path for path in absent if source.prefix + path not in known]
@@ -102,6 +101,6 @@ def told_submodules(
         message += f"; no .gitmodules tells where {listed(unknown)} come from"
     fetched = [path for path in absent if path not in unknown]
     first = command_of("git", "-C", root.path, "submodule", "update", "--init", "--", *fetched)
-    taken = [folder for path, folder in zip(paths, folders, strict=True) if path not in unknown]
-    command = build_command((*given, *taken), out)
-    return Notice(message, (f"{first} && " if fetched else "") + (command if taken else ""))
+    own = [folder for path, folder in zip(paths, folders, strict=True) if path not in unknown]
+    command = build_command((*given, *own), out) if own else ""
+    return Notice(message, f"{first} && {command}" if fetched else command)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fim.corpus import git
 from fim.corpus.disk import name_of, place_of
-from fim.corpus.notices import build_command, command_of
+from fim.corpus.notices import build_command, command_of, counted
 from fim.corpus.sources import FolderSource, GitSource, Source, SourceEntry
 from fim.corpus.walk import walk
 from fim.errors import SourceNotFoundError
@@ -68,8 +68,9 @@ def open_source(root: Path, *, skip: Path | None = None, revision: str | None = 
         return FolderSource(folder, skip=skip)
     if own_repository and not git.is_top(folder):
         raise SourceNotFoundError(
-            f"{folder} has a .git that git cannot read, so its tracked files are unknown",
-            hint=f"{command_of('git', '-C', folder, 'status')} says why; or build from a new clone",
+            f"{folder} has a .git that git cannot read, so its tracked files are unknown; "
+            "git status says why, and a new clone has none of it",
+            hint=command_of("git", "-C", folder, "status"),
         )
     head = git.head_commit(folder)
     if head is not None:
@@ -117,25 +118,31 @@ def require_commit(folder: Path, revision: str) -> str:
     is_repository = folder.is_dir() and git.git_available() and git.inside_repository(folder)
     commit = git.resolve_commit(folder, revision) if is_repository else None
     if commit is None:
-        why = "has no such commit" if is_repository else "is no git repository"
+        why, hint = _without_commit(folder, is_repository)
         raise SourceNotFoundError(
             f"{folder} cannot be read at {revision}: it {why}, so its state then is unknown",
-            hint=_hint_without_commit(folder, is_repository),
+            hint=hint,
         )
     return commit
 
 
-def _hint_without_commit(folder: Path, is_repository: bool) -> str:
+def _without_commit(folder: Path, is_repository: bool) -> tuple[str, str]:
+    """Return why a folder has no such commit, and what to do."""
     if not is_repository:
         below = walk(folder).repositories if folder.is_dir() else ()
-        paths = [folder / place_of(path) for path in below]
+        if below:
+            number = counted(len(below), "repository", "repositories")
+            paths = [folder / place_of(path) for path in below]
+            why = f"is no git repository, and holds {number}, which can be given with these options"
+            return why, build_command(paths, None)
         advice = "give a git repository, or leave --commit, --from-commits and --split time out"
-        return f"with the same options: {build_command(paths, None)}" if paths else advice
+        return "is no git repository", advice
     if git.head_commit(folder) is None:
-        return f"{command_of('git', '-C', folder, 'status')}: its HEAD names no commit yet"
+        return "has no commit yet, hence no such commit", command_of("git", "-C", folder, "status")
     if git.cut_commits(folder):
-        return command_of("git", "-C", folder, "fetch", "--unshallow", "--tags")
-    return command_of("git", "-C", folder, "log", "--oneline")
+        fetch = command_of("git", "-C", folder, "fetch", "--unshallow", "--tags")
+        return "has no such commit, and is a shallow clone", fetch
+    return "has no such commit", command_of("git", "-C", folder, "log", "--oneline")
 
 
 def require_no_repository(folder: Path, own_repository: bool) -> None:
