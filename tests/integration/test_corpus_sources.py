@@ -215,6 +215,17 @@ def test_a_submodule_is_told_with_the_command_that_takes_it(parent: Path, tmp_pa
     assert built.notices[0].hint.startswith("git clone --recurse-submodules ")
 
 
+def test_a_given_submodule_that_is_not_checked_out_is_told(parent: Path, tmp_path: Path) -> None:
+    run(tmp_path, "clone", "-q", str(parent), "fresh")
+    root = tmp_path / "fresh/deps/the lib"
+    with pytest.raises(EmptyDatasetError, match="1 submodule") as caught:
+        rehearse([root])
+    first, _, second = caught.value.hint.partition(" && ")
+    run(root, *shlex.split(first)[3:])
+    assert shlex.split(second)[:4] == ["fim", "data", "build", str(root)]
+    assert inputs(rehearse([root])[0]) == {"the lib": "git"}
+
+
 def test_a_submodule_without_an_origin_is_told(parent: Path) -> None:
     commit(parent, {".gitmodules": ""})
     run(parent, "rm", "-q", "--cached", "deps/the lib")

@@ -305,7 +305,7 @@ class BlobReader:
             process.stdin.flush()
             facts = process.stdout.readline().split()
             if facts[1:] in ([], [b"missing"]) and is_partial(self._root):
-                raise MissingObjectError(f"git object {object_id} is not in this partial clone")
+                raise MissingObjectError(f"git object {object_id} is missing or corrupt here")
             if len(facts) != _NUM_FACTS or not facts[2].isdigit():
                 raise OSError(f"git object {object_id} is missing or corrupt")
             size = int(facts[2])

@@ -17,7 +17,14 @@ from fim.corpus.ignores import IgnoreRules, Level, ignore_levels
 from fim.corpus.licence import read_licences
 from fim.corpus.notices import Notice, command_of, counted, listed, shown
 from fim.corpus.reasons import DropReason, Tally
-from fim.corpus.roots import Root, named_roots, told_repositories, told_submodules, unique_name
+from fim.corpus.roots import (
+    ITSELF,
+    Root,
+    named_roots,
+    told_repositories,
+    told_submodules,
+    unique_name,
+)
 from fim.corpus.scan import (
     STANDARD_LIBRARY_EXCLUDE,
     existing_folder,
@@ -229,7 +236,11 @@ class Listing:
 
     def _tell_left_out(self, root: Root, source: Source, rules: IgnoreRules) -> None:
         out, given = self._selection.skip, [each.path for each in self._given]
-        submodules = [path for path in source.submodules() if self._is_wanted(root, path, rules)]
+        submodules = [
+            path
+            for path in source.submodules()
+            if path == ITSELF or self._is_wanted(root, path, rules)
+        ]
         if submodules:
             self._notices.append(told_submodules(root, source, submodules, given, out))
         if source.is_walked:

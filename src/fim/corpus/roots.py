@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fim.corpus.scan import Source
+
+ITSELF = "./"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ def told_submodules(
     Args:
         root: The repository.
         source: Its commit.
-        paths: The submodules, relative to the root.
+        paths: The submodules, relative to the root; ``./`` is a root that is one itself and is
+            not checked out.
         given: The roots of the build.
         out: The folder that the build writes.
     """
@@ -96,11 +100,11 @@ def told_submodules(
         return Notice(message, f"{first} && {build_command(taken, out)}")
     absent = [path for path, folder in zip(paths, folders, strict=True) if not git.is_top(folder)]
     known = git.submodule_paths(root.folder, str(source.commit))
-    unknown = [path for path in absent if source.prefix + path not in known]
+    unknown = [path for path in absent if normpath(source.prefix + path) not in known]
     if unknown:
         message += f"; no .gitmodules tells where {listed(unknown)} come from"
     fetched = [path for path in absent if path not in unknown]
     first = command_of("git", "-C", root.path, "submodule", "update", "--init", "--", *fetched)
     own = [folder for path, folder in zip(paths, folders, strict=True) if path not in unknown]
-    command = build_command((*given, *own), out) if own else ""
+    command = build_command(dict.fromkeys((*given, *own)), out) if own else ""
     return Notice(message, f"{first} && {command}" if fetched else command)
