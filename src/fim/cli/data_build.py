@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -240,6 +241,7 @@ def build_answer(built: BuiltCorpus, *, seconds: float) -> dict[str, object]:
         "files": built.manifest["files"],
         "holes": built.manifest["holes"],
         "examples": num_examples(built),
+        "notices": [notice.as_json() for notice in built.notices],
         "known_from_cache": dict(built.num_known),
         "seconds": round(seconds, 3),
         "mb_per_second": round(megabytes / seconds, 3) if seconds > 0 else None,
@@ -293,10 +295,15 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
             "one side is empty: with so few files that are not alike there is nothing to measure "
             "on; give more files or repositories"
         )
+    for notice in built.notices:
+        tell = output.warn if notice.hint else output.say
+        tell(notice.message)
+        if notice.hint:
+            output.hint(notice.hint)
     if is_dry_run:
         return
-    output.hint(f"fim data check {built.out}")
-    output.hint(f"fim train --data {built.out}")
+    output.hint(f"fim data check {shlex.quote(str(built.out))}")
+    output.hint(f"fim train --data {shlex.quote(str(built.out))}")
     output.write_text(f"{built.out}\n")
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from fim.cli.machine import Machine
 from fim.config import PRESETS, Preset, preset_for
@@ -69,6 +72,7 @@ def diagnose(machine: Machine) -> tuple[Row, ...]:
         _memory(machine),
         _disk(machine),
         _hub_token(machine),
+        _cache(machine),
         _embedded_model(machine),
         _command(machine),
         _preset(machine),
@@ -217,6 +221,14 @@ def _hub_token(machine: Machine) -> Row:
     if machine.hub_token_place is None:
         return Row("hub token", Status.OK, "none: only gated models and uploads need one")
     return Row("hub token", Status.OK, f"found in {machine.hub_token_place}")
+
+
+def _cache(machine: Machine) -> Row:
+    if not machine.cache_problem:
+        return Row("cache", Status.OK, str(machine.cache_dir))
+    value = f"{machine.cache_dir} cannot be written ({machine.cache_problem}): nothing is kept"
+    folder = Path(tempfile.gettempdir()) / "fim-cache"
+    return Row("cache", Status.WARN, value, shlex.join(["export", f"FIM_CACHE_DIR={folder}"]))
 
 
 def _embedded_model(machine: Machine) -> Row:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fim.runs.writing import why_not_writable
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -66,6 +68,8 @@ class Machine:
         disk_free_mib: Free space in the working directory.
         hub_token_place: Where the hub library finds a token.
         embedded_model: File of the embedded model in the cache.
+        cache_dir: Folder of what is made or fetched once.
+        cache_problem: Why nothing can be written there; empty where it can.
         command_path: Program that the shell starts as ``fim``.
         own_command_path: Program that belongs to this interpreter.
         num_setting_problems: Problems that ``fim config check`` finds.
@@ -82,6 +86,8 @@ class Machine:
     disk_free_mib: int
     hub_token_place: str | None
     embedded_model: Path | None
+    cache_dir: Path
+    cache_problem: str
     command_path: Path | None
     own_command_path: Path
     num_setting_problems: int
@@ -99,7 +105,7 @@ def inspect_machine(
 
     Args:
         fim_version: Version of this package.
-        cache_dir: Folder that keeps the embedded model.
+        cache_dir: Folder of what is made or fetched once.
         hub_token_place: Where a hub token was found.
         c_compiler: Path of a C compiler.
         num_setting_problems: Problems of the settings.
@@ -118,6 +124,8 @@ def inspect_machine(
         disk_free_mib=shutil.disk_usage(Path.cwd()).free // _MIB,
         hub_token_place=hub_token_place,
         embedded_model=next(iter(sorted(cache_dir.glob("**/*.gguf"))), None),
+        cache_dir=cache_dir,
+        cache_problem=why_not_writable(cache_dir),
         command_path=Path(found) if found else None,
         own_command_path=Path(sys.executable).parent / "fim",
         num_setting_problems=num_setting_problems,

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fim.corpus.accounts import corpus_manifest
-from fim.corpus.cache import cache_file
+from fim.corpus.cache import usable_cache
 from fim.corpus.card import write_card
 from fim.corpus.context import ContextCounts
 from fim.corpus.context_stage import rows_with_context
 from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures
-from fim.corpus.documents import DocumentReader, FileRef, Selection
+from fim.corpus.documents import DocumentReader
 from fim.corpus.leaks import LeakJob
 from fim.corpus.library import Library, module_table
+from fim.corpus.listing import FileRef
 from fim.corpus.manifest import (
     WorkFolder,
     hash_of_rows,
@@ -32,19 +33,20 @@ from fim.corpus.manifest import (
 from fim.corpus.ngrams import all_ngrams
 from fim.corpus.parallel import CHUNK_ITEMS, Job, Workforce, most_processes, num_processes
 from fim.corpus.reasons import DropReason, Tally, nothing_made
+from fim.corpus.selection import Selection, make_selection
 from fim.corpus.shards import DocumentRows, WriteJob, plan_shards
 from fim.corpus.sides import choose_sides
 from fim.corpus.splits import HELD_OUT, TRAIN, leak_needle
 from fim.corpus.spool import Spool, StoredDocument
 from fim.corpus.study import CutJob, Placed, StudyJob
 from fim.corpus.thinning import CutDocument, RepeatFilter, sub_sample, without_leaks
-from fim.errors import ConflictingSettingsError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fim.config import CorpusSettings
+    from fim.corpus.notices import Notice
     from fim.types import FimExample, Progress
 
 Item = TypeVar("Item")
@@ -59,11 +61,13 @@ class BuiltCorpus:
         out: The folder that was written.
         manifest: What went in, what came out and why the rest was dropped.
         num_known: Answers that the cache had, of the files read and of the documents cut.
+        notices: What is to be said besides the counts.
     """
 
     out: Path
     manifest: Mapping[str, object]
     num_known: Mapping[str, int] = field(default_factory=dict)
+    notices: Sequence[Notice] = ()
 
     @property
     def train(self) -> tuple[FimExample, ...]:
@@ -125,37 +129,7 @@ def build_corpus(
         with closing(build):
             rows = build.rows(roots, limits)
             manifest = _write(build, work, rows, limits)
-    return BuiltCorpus(out, manifest, dict(build.num_known))
-
-
-def make_selection(
-    settings: CorpusSettings,
-    *,
-    include: Sequence[str],
-    exclude: Sequence[str],
-    revision: str | None,
-    skip: Path | None,
-) -> Selection:
-    """Return which files are read.
-
-    Raises:
-        ConflictingSettingsError: The settings ask for commit holes and for a split by time.
-    """
-    if settings.split == "time" and (settings.split_commit is None or settings.from_commits):
-        raise ConflictingSettingsError(
-            f"corpus.split is time with corpus.split_commit {settings.split_commit} and "
-            f"corpus.from_commits {settings.from_commits}; it needs the commit that divides the "
-            "lines, and holes of whole files to train on",
-            hint="--split time --split-commit REV, without --from-commits",
-        )
-    return Selection(
-        include=tuple(include),
-        exclude=tuple(exclude),
-        skip=skip,
-        revision=revision,
-        from_commits=settings.from_commits,
-        since=settings.split_commit if settings.split == "time" else None,
-    )
+    return BuiltCorpus(out, manifest, dict(build.num_known), build.notices)
 
 
 class CorpusBuild:
@@ -190,7 +164,7 @@ class CorpusBuild:
         self.num_known: Counter[str] = Counter()
         self.library = Library()
         self._work = work
-        self._cache = cache_file(cache, settings) if cache is not None else None
+        self._cache, self._cache_notices = usable_cache(cache, settings)
         self._progress = progress
         self._spool = Spool(work)
         self._workforce = Workforce(work, most_processes(settings.processes))
@@ -199,6 +173,11 @@ class CorpusBuild:
         """Close the files and end the processes."""
         self._spool.close()
         self._workforce.close()
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What is to be said besides the counts, of the roots and of the cache."""
+        return (*self.reader.notices, *self._cache_notices)
 
     @property
     def num_processes(self) -> int:
@@ -216,7 +195,7 @@ class CorpusBuild:
         cut = self._cut(self._place(*self._read(roots)))
         self.placed = tuple(item.placed for item in cut)
         if not cut:
-            raise nothing_made(roots, self.reader.tally)
+            raise nothing_made(roots, self.reader.tally, self.reader.notices)
         return self._with_context(self._thin(cut, limits))
 
     def run(

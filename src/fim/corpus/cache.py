@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import tempfile
 import time
 from contextlib import suppress
 from importlib import metadata
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.corpus.languages import LANGUAGES
+from fim.corpus.notices import Notice, command_of, shown
+from fim.runs.writing import why_not_writable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +43,35 @@ _NOT_IN_KEY = frozenset(
         "use_cache",
     }
 )
+
+
+def usable_cache(
+    folder: Path | None, settings: CorpusSettings
+) -> tuple[Path | None, tuple[Notice, ...]]:
+    """Return the file for these settings, and what is to be said where it cannot be written.
+
+    A cache only saves time: without one nothing is kept, and what an earlier build kept is used.
+
+    Args:
+        folder: Folder of the cache; None keeps nothing.
+        settings: Those of the build.
+    """
+    if folder is None:
+        return None, ()
+    reason, path, is_there = why_not_writable(folder), None, False
+    try:
+        path = cache_file(folder, settings)
+        is_there = path.exists()
+    except OSError as error:
+        reason = reason or error.strerror or str(error)
+    if not reason:
+        return path, ()
+    notice = Notice(
+        f"the cache {shown(folder)} cannot be written ({reason}); the build goes on without "
+        "keeping what it finds out, so the next takes as long; FIM_CACHE_DIR names another folder",
+        command_of("export", f"FIM_CACHE_DIR={Path(tempfile.gettempdir()) / 'fim-cache'}"),
+    )
+    return (path if is_there else None), (notice,)
 
 
 def cache_file(folder: Path, settings: CorpusSettings) -> Path:

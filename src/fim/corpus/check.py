@@ -26,6 +26,7 @@ from fim.corpus.dedup import NUM_PERMUTATIONS, group_signatures, shingles, signa
 from fim.corpus.hashing import content_hash
 from fim.corpus.manifest import MANIFEST_FILE, hash_of_rows, iterate_rows, row_hash
 from fim.corpus.ngrams import GOLD_TOKENS, NgramSearch, all_ngrams, ngram_hashes, share_found
+from fim.corpus.notices import command_of
 from fim.corpus.splits import HELD_OUT, TRAIN, VerbatimSearch, leak_needle
 from fim.errors import SourceNotFoundError
 
@@ -152,7 +153,7 @@ def read_manifest(folder: Path) -> Mapping[str, object]:
         raise SourceNotFoundError(
             f"{folder} holds no built set: its {MANIFEST_FILE} cannot be read ({error}), "
             "so there is nothing to check against",
-            hint=f"fim data build PATH... --out {folder}",
+            hint=f"fim data build PATH... {command_of('--out', folder)}",
         ) from error
     return dict(manifest)
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
+from fim.corpus.disk import name_of
 from fim.corpus.history import (
     LOG_COMMITS,
     History,
     changes_by_path,
     maker_of,
+    num_cut,
     read_log,
     runs_of,
 )
+from fim.corpus.notices import Notice, command_of, shown
 from fim.corpus.scan import GitSource, SourceEntry, existing_folder, require_commit
+from fim.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +80,7 @@ class CommitsSource(GitSource):
         """Return the versions of files, sorted by path and content."""
         log = read_log(self._folder, self._head, self._number + LOG_COMMITS)
         commits = [commit.id for commit in log[: self._number]]
+        self._tell_cut(len(commits))
         found: dict[tuple[str, str], SourceEntry] = {}
         families: dict[str, str] = {}
         for number, commit in enumerate(commits):
@@ -86,6 +90,21 @@ class CommitsSource(GitSource):
         if self._with_context:
             self._add_parents(commits, changes_by_path(log), families, found)
         return tuple(sorted(found.values(), key=lambda entry: (entry.path, entry.object_id)))
+
+    def _tell_cut(self, num_readable: int) -> None:
+        number = num_cut(self._folder, self._head) if num_readable < self._number else 0
+        if not number:
+            return
+        deepen = command_of("git", "-C", self._folder, "fetch", f"--deepen={self._number}")
+        which = "1 commit is" if number == 1 else f"{number} commits are"
+        message = (
+            f"{which} left out at the edge of the shallow clone {shown(self._folder)}: their "
+            f"parents are cut off, so which lines they added is not known; {num_readable} of the "
+            f"{self._number} commits asked for can be read"
+        )
+        if not num_readable:
+            raise SourceNotFoundError(message, hint=deepen)
+        self.notices.append(Notice(message, deepen))
 
     def _add_parents(
         self,
@@ -197,7 +216,7 @@ def _parse_raw(raw: bytes) -> list[_Changed]:
     while position < len(fields):
         facts = fields[position].decode("ascii", "replace").lstrip(":").split(" ")
         num_paths = _RENAMED_PATHS if facts[-1][:1] in {"R", "C"} else 1
-        names = [os.fsdecode(name) for name in fields[position + 1 : position + 1 + num_paths]]
+        names = [name_of(name) for name in fields[position + 1 : position + 1 + num_paths]]
         if names and len(facts) == _NUM_FACTS:
             found.append(_Changed(facts[1], facts[3], names[0], names[-1]))
         position += 1 + num_paths

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from fim.config import CorpusSettings
 from fim.corpus.cache import cache_file
-from fim.corpus.documents import DocumentReader, Selection
+from fim.corpus.documents import DocumentReader
 from fim.corpus.parallel import work_here
+from fim.corpus.selection import Selection
 from fim.corpus.splits import TRAIN
 from fim.corpus.study import CutJob, Placed, StudyJob
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.corpus.accounts import corpus_manifest
-from fim.corpus.build import BuiltCorpus, CorpusBuild, make_selection
-from fim.corpus.documents import root_names
+from fim.corpus.build import BuiltCorpus, CorpusBuild
+from fim.corpus.disk import name_of
 from fim.corpus.manifest import require_writable
+from fim.corpus.selection import make_selection
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import EmptyDatasetError, SourceNotFoundError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fim.config import CorpusSettings
+    from fim.corpus.roots import Root
     from fim.corpus.shards import DocumentRows
     from fim.types import Progress
 
@@ -90,7 +92,7 @@ def rehearse_corpus(
         with closing(build):
             rows = build.rows(roots, limits)
     manifest = corpus_manifest(build, rows, dict.fromkeys(rows, ""), limits)
-    return BuiltCorpus(out, manifest, dict(build.num_known))
+    return BuiltCorpus(out, manifest, dict(build.num_known), build.notices)
 
 
 def explain_file(
@@ -139,7 +141,7 @@ def explain_file(
             rows = build.rows(roots, {TRAIN: None, HELD_OUT: None})
     found = [
         explanation
-        for key in _candidates(roots, file)
+        for key in _candidates(build.reader.roots, file)
         if (explanation := _explanation(key, build, rows, dropped)) is not None
     ]
     if found:
@@ -173,14 +175,11 @@ def _explanation(
     )
 
 
-def _candidates(roots: Sequence[Path], file: Path) -> Sequence[str]:
-    names = root_names(roots)
-    found = [file.as_posix()]
-    for root, name in zip(roots, names, strict=True):
-        folder = root.expanduser().resolve()
-        folder = folder.parent if folder.is_file() else folder
-        absolute = file.expanduser().absolute()
-        if absolute.is_relative_to(folder):
-            found.append(f"{name}/{absolute.relative_to(folder).as_posix()}")
-        found.append(f"{name}/{file.as_posix()}")
+def _candidates(roots: Sequence[Root], file: Path) -> Sequence[str]:
+    absolute = file.expanduser().absolute()
+    found = [name_of(file.as_posix())]
+    for root in roots:
+        if absolute.is_relative_to(root.folder):
+            found.append(f"{root.name}/{name_of(absolute.relative_to(root.folder).as_posix())}")
+        found.append(f"{root.name}/{name_of(file.as_posix())}")
     return found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from fim.config import CorpusSettings
     from fim.corpus.attributes import Attributes
+    from fim.corpus.ignores import IgnoreRules
 
 MIN_WORDS = 32
 _MAX_DIGIT_SHARE = 0.5
@@ -79,7 +80,7 @@ def compile_patterns(patterns: Sequence[str]) -> GitIgnoreSpec:
 
 
 def path_reason(
-    path: str, excluded: GitIgnoreSpec, attributes: Attributes | None = None
+    path: str, excluded: GitIgnoreSpec | IgnoreRules, attributes: Attributes | None = None
 ) -> DropReason | None:
     """Return why a file is dropped by its path alone, or None.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
+from fim.corpus.disk import name_of
 from fim.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class LoggedCommit:
 def read_log(root: Path, head: str, number: int) -> tuple[LoggedCommit, ...]:
     """Return the last commits that touched the folder, merges left out, the newest first.
 
+    A commit whose parents are cut off, as at the edge of a shallow clone, is left out: what it
+    added is not known.
+
     Args:
         root: A folder of a repository; paths are relative to it.
         head: The newest commit.
@@ -81,8 +84,18 @@ def read_log(root: Path, head: str, number: int) -> tuple[LoggedCommit, ...]:
             found.append((field[1:].decode("ascii"), []))
         elif field and found:
             name = field.removeprefix(b"\n") if not found[-1][1] else field
-            found[-1][1].append(os.fsdecode(name))
-    return tuple(LoggedCommit(commit, tuple(paths)) for commit, paths in found)
+            found[-1][1].append(name_of(name))
+    cut = git.cut_commits(root)
+    return tuple(LoggedCommit(commit, tuple(paths)) for commit, paths in found if commit not in cut)
+
+
+def num_cut(root: Path, head: str) -> int:
+    """Return how many commits that a commit descends from have their parents cut off."""
+    cut = git.cut_commits(root)
+    if not cut:
+        return 0
+    names = git.run_git(root, "rev-list", head).decode("ascii").split()
+    return len(cut.intersection(names))
 
 
 def changes_by_path(log: Sequence[LoggedCommit]) -> Mapping[str, tuple[int, ...]]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fim.corpus.scan import Source, SourceEntry
-
 UNKNOWN = "unknown"
 _HEAD_CHARS = 3000
 _MAX_LICENCE_BYTES = 200_000
@@ -96,17 +94,19 @@ class LicenceTable:
         return next((self._by_folder[item] for item in folders if item in self._by_folder), "")
 
 
-def read_licences(source: Source, entries: Sequence[SourceEntry]) -> LicenceTable:
-    """Return the licences that the licence files of a root tell; unreadable ones tell nothing."""
-    texts = {}
-    for entry in entries:
-        if entry.reason is None and is_licence_file(entry.path):
-            try:
-                if source.size_bytes(entry) <= _MAX_LICENCE_BYTES:
-                    texts[entry.path] = source.read(entry).decode("utf-8", "replace")
-            except OSError:
-                continue
-    return LicenceTable(texts)
+def read_licences(texts: Mapping[str, bytes]) -> LicenceTable:
+    """Return the licences that the licence files among some files tell.
+
+    Args:
+        texts: Content of files by path.
+    """
+    return LicenceTable(
+        {
+            path: content.decode("utf-8", "replace")
+            for path, content in texts.items()
+            if is_licence_file(path) and len(content) <= _MAX_LICENCE_BYTES
+        }
+    )
 
 
 def is_denied(licence: str, denied: Sequence[str]) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from fim.corpus.columns import TEXT_COLUMNS, example_schema, table_of
+from fim.corpus.notices import command_of
 from fim.corpus.splits import HELD_OUT, TRAIN
 from fim.errors import OutputError, SourceNotFoundError
 from fim.types import ContextItem, FimExample
@@ -237,7 +238,7 @@ def iterate_rows(folder: Path, split: str) -> Iterator[FimExample]:
     if not paths:
         raise SourceNotFoundError(
             f"{folder / split} holds no parquet file, so it is no side of a built set",
-            hint=f"fim data build PATH... --out {folder}",
+            hint=f"fim data build PATH... {command_of('--out', folder)}",
         )
     try:
         for path in paths:
@@ -250,5 +251,5 @@ def iterate_rows(folder: Path, split: str) -> Iterator[FimExample]:
     except (OSError, pa.ArrowException) as error:
         raise SourceNotFoundError(
             f"{folder / split} cannot be read: {error}; a part of the set is missing",
-            hint=f"fim data build PATH... --out {folder}",
+            hint=f"fim data build PATH... {command_of('--out', folder)}",
         ) from error

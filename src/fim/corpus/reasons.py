@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from fim.corpus.notices import Notice
+
 
 class DropReason(StrEnum):
     """Why a file did not enter the data set."""
@@ -21,6 +23,9 @@ class DropReason(StrEnum):
     SYMLINK = "symlink"
     NOT_A_FILE = "not_a_file"
     SUBMODULE = "submodule"
+    BROKEN_REPOSITORY = "broken_repository"
+    NO_COMMITS = "no_commits"
+    NOT_IN_CLONE = "not_in_clone"
     UNREADABLE = "unreadable"
     BAD_FILE_NAME = "bad_file_name"
     EXCLUDED = "excluded"
@@ -97,14 +102,22 @@ _SETTINGS_OF_GATES = {
 }
 
 
-def nothing_made(roots: Sequence[Path], tally: Tally) -> EmptyDatasetError:
-    """Return the error of a build without a single hole; its hint follows the commonest reason."""
+def nothing_made(
+    roots: Sequence[Path], tally: Tally, notices: Sequence[Notice] = ()
+) -> EmptyDatasetError:
+    """Return the error of a build without a single hole.
+
+    Its hint is that of the first notice that has one, else it follows the commonest reason.
+    """
     names = ", ".join(str(root) for root in roots)
     counts = ", ".join(f"{number} {reason}" for reason, number in tally.dropped.items())
     seen = f"{tally.seen} files seen, dropped {counts or 'none'}" if tally.seen else "no file there"
+    told = "".join(f"; {notice.message}" for notice in notices)
+    hints = (notice.hint for notice in notices if notice.hint)
     return EmptyDatasetError(
-        f"no hole could be made from {names}: {seen}; a data set needs at least one source file",
-        hint=_hint_for(next(iter(tally.dropped), "")),
+        f"no hole could be made from {names}: {seen}; a data set needs at least one source file"
+        f"{told}",
+        hint=next(hints, "") or _hint_for(next(iter(tally.dropped), "")),
         context={"files": tally.report().as_json()},
     )
 

@@ -1,22 +1,29 @@
-"""Find the files of folders and git repositories, and read them, never outside the given roots."""
+"""Open roots: a folder is walked, a repository is read at a commit, never outside the root."""
 
 from __future__ import annotations
 
-import os
-import stat
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
 
 from fim.corpus import git
-from fim.corpus.history import History
-from fim.corpus.reasons import DropReason
+from fim.corpus.disk import name_of, place_of
+from fim.corpus.notices import build_command, command_of, counted
+from fim.corpus.sources import FolderSource, GitSource, Source, SourceEntry
+from fim.corpus.walk import walk
 from fim.errors import SourceNotFoundError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
+__all__ = [
+    "STANDARD_LIBRARY_EXCLUDE",
+    "FolderSource",
+    "GitSource",
+    "Source",
+    "SourceEntry",
+    "existing_folder",
+    "open_source",
+    "require_commit",
+    "require_no_repository",
+    "stdlib_root",
+]
 
 STANDARD_LIBRARY_EXCLUDE: tuple[str, ...] = (
     "test/",
@@ -30,73 +37,6 @@ STANDARD_LIBRARY_EXCLUDE: tuple[str, ...] = (
     "config-*/",
     "turtledemo/",
 )
-IGNORE_FILE = ".fimignore"
-_VERSION_CONTROL_FOLDERS = frozenset({".git", ".hg", ".svn", ".jj"})
-
-
-@dataclass(frozen=True, slots=True)
-class SourceEntry:
-    """A file under a root, not read yet.
-
-    Args:
-        path: Path relative to the root, with forward slashes.
-        reason: Why it can be no source file, when its kind alone tells.
-        object_id: Git object id, empty for files on disk.
-        lines: Pairs of first and last line (from 1) that alone may hold holes; None allows all.
-        family: Files of one family are versions of each other and stand on one side.
-        history: When this version was made and which commits it stood before, where git tells.
-    """
-
-    path: str
-    reason: DropReason | None = None
-    object_id: str = ""
-    lines: tuple[tuple[int, int], ...] | None = None
-    family: str = ""
-    history: History | None = None
-
-
-class Source(Protocol):
-    """A root that lists its files and reads them."""
-
-    @property
-    def kind(self) -> str:
-        """Return ``git`` or ``folder``."""
-        ...
-
-    @property
-    def commit(self) -> str | None:
-        """Return the commit that is read, if any."""
-        ...
-
-    @property
-    def place(self) -> ContentPlace:
-        """Return where contents can be read again."""
-        ...
-
-    def entries(self) -> Sequence[SourceEntry]:
-        """Return every file, sorted by path."""
-        ...
-
-    def size_bytes(self, entry: SourceEntry) -> int:
-        """Return a file's size."""
-        ...
-
-    def read(self, entry: SourceEntry) -> bytes:
-        """Return a file's content."""
-        ...
-
-    def __enter__(self) -> Self:
-        """Open what reading needs."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close what reading needed."""
-        ...
 
 
 def stdlib_root() -> Path:
@@ -121,20 +61,37 @@ def open_source(root: Path, *, skip: Path | None = None, revision: str | None = 
         commit = require_commit(folder, revision)
         return GitSource(folder, commit, git.list_tree(folder, commit))
     if folder.is_file():
-        return FolderSource(folder.parent, only=(folder.name,))
+        return FolderSource(folder.parent, only=(name_of(folder.name),), around=_around(folder))
     own_repository = (folder / ".git").exists()
     if not git.git_available():
-        _require_no_repository(folder, own_repository)
+        require_no_repository(folder, own_repository)
         return FolderSource(folder, skip=skip)
+    if own_repository and not git.is_top(folder):
+        raise SourceNotFoundError(
+            f"{folder} has a .git that git cannot read, so its tracked files are unknown; "
+            "git status says why, and a new clone has none of it",
+            hint=command_of("git", "-C", folder, "status"),
+        )
     head = git.head_commit(folder)
     if head is not None:
         tree = git.list_tree(folder, head)
-        if tree or own_repository:
+        if tree or git.is_top(folder):
             return GitSource(folder, head, tree)
-    elif own_repository:
-        _require_readable_repository(folder)
-        return FolderSource(folder, only=git.list_untracked_and_index(folder), skip=skip)
+    elif git.inside_repository(folder):
+        listed = git.list_untracked_and_index(folder)
+        if listed or git.is_top(folder):
+            return FolderSource(folder, only=listed, skip=skip)
     return FolderSource(folder, skip=skip)
+
+
+def _around(file: Path) -> GitSource | None:
+    """Return the repository that tracks a file, with what stands beside it; None without one."""
+    folder = file.parent
+    head = git.head_commit(folder) if git.git_available() else None
+    tree = git.list_tree(folder, head) if head is not None else ()
+    beside = [entry for entry in tree if "/" not in entry.path]
+    is_tracked = any(entry.path == name_of(file.name) for entry in beside)
+    return GitSource(folder, head, beside) if is_tracked and head is not None else None
 
 
 def existing_folder(root: Path) -> Path:
@@ -161,199 +118,42 @@ def require_commit(folder: Path, revision: str) -> str:
     is_repository = folder.is_dir() and git.git_available() and git.inside_repository(folder)
     commit = git.resolve_commit(folder, revision) if is_repository else None
     if commit is None:
-        why = "has no such commit" if is_repository else "is no git repository"
+        why, hint = _without_commit(folder, is_repository)
         raise SourceNotFoundError(
             f"{folder} cannot be read at {revision}: it {why}, so its state then is unknown",
-            hint=f"git -C {folder} log --oneline"
-            if is_repository
-            else "give a git repository, or leave --commit, --from-commits and --split time out",
+            hint=hint,
         )
     return commit
 
 
-@dataclass(frozen=True, slots=True)
-class ContentPlace:
-    """Where contents are read from, small enough to be handed to another process.
+def _without_commit(folder: Path, is_repository: bool) -> tuple[str, str]:
+    """Return why a folder has no such commit, and what to do."""
+    if not is_repository:
+        below = walk(folder).repositories if folder.is_dir() else ()
+        if below:
+            number = counted(len(below), "repository", "repositories")
+            paths = [folder / place_of(path) for path in below]
+            why = f"is no git repository, and holds {number}, which can be given with these options"
+            return why, build_command(paths, None)
+        advice = "give a git repository, or leave --commit, --from-commits and --split time out"
+        return "is no git repository", advice
+    if git.head_commit(folder) is None:
+        return "has no commit yet, hence no such commit", command_of("git", "-C", folder, "status")
+    if git.cut_commits(folder):
+        fetch = command_of("git", "-C", folder, "fetch", "--unshallow", "--tags")
+        return "has no such commit, and is a shallow clone", fetch
+    return "has no such commit", command_of("git", "-C", folder, "log", "--oneline")
 
-    Args:
-        kind: ``git`` or ``folder``.
-        root: The folder.
+
+def require_no_repository(folder: Path, own_repository: bool) -> None:
+    """Refuse to walk a repository where no git tells what it ignores.
+
+    Raises:
+        SourceNotFoundError: The folder is a repository.
     """
-
-    kind: str
-    root: str
-
-    def open(self) -> Source:
-        """Return a source that reads contents and lists nothing."""
-        if self.kind == GitSource.kind:
-            return GitSource(Path(self.root), "", ())
-        return FolderSource(Path(self.root))
-
-
-def _require_no_repository(folder: Path, own_repository: bool) -> None:
     if own_repository:
         raise SourceNotFoundError(
             f"{folder} is a git repository and no git command is installed; "
             "walking it would take in files that it ignores",
             hint="install git",
         )
-
-
-def _require_readable_repository(folder: Path) -> None:
-    if not git.inside_repository(folder):
-        raise SourceNotFoundError(
-            f"{folder} has a .git that git cannot read, so its tracked files are unknown",
-            hint=f"git -C {folder} fsck, or build from a fresh clone",
-        )
-
-
-class FolderSource:
-    """Files on disk below a folder; links are listed and never followed."""
-
-    kind = "folder"
-    commit = None
-
-    def __init__(
-        self, root: Path, *, only: Sequence[str] | None = None, skip: Path | None = None
-    ) -> None:
-        self._root = root
-        self._only = only
-        self._skip = str(skip.resolve()) if skip is not None else None
-
-    @property
-    def place(self) -> ContentPlace:
-        """Return where contents can be read again."""
-        return ContentPlace(self.kind, str(self._root))
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Do nothing: no file stays open."""
-
-    def entries(self) -> Sequence[SourceEntry]:
-        """Return every file below the root, sorted by path, version control folders left out."""
-        found = self._walk() if self._only is None else self._listed(self._only)
-        return tuple(sorted(found, key=lambda entry: entry.path))
-
-    def size_bytes(self, entry: SourceEntry) -> int:
-        """Return a file's size without following a link."""
-        return os.lstat(self._root / entry.path).st_size
-
-    def read(self, entry: SourceEntry) -> bytes:
-        """Return a file's content; a link or a special file at this path is an error.
-
-        Raises:
-            OSError: The file is gone, unreadable or no regular file.
-        """
-        path = self._root / entry.path
-        if not path.parent.resolve().is_relative_to(self._root):
-            raise OSError(f"{entry.path} lies in a folder that links out of the root")
-        descriptor = os.open(path, os.O_RDONLY | _no_follow_flags())
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(f"{entry.path} is not a regular file")
-            return file.read()
-
-    def _skipped(self, path: str) -> bool:
-        if self._skip is None:
-            return False
-        full = os.path.join(self._root, path)  # noqa: PTH118
-        return full == self._skip or full.startswith(self._skip + os.sep)
-
-    def _listed(self, paths: Sequence[str]) -> Iterator[SourceEntry]:
-        return (self._entry(path) for path in paths if not self._skipped(path))
-
-    def _entry(self, path: str) -> SourceEntry:
-        try:
-            mode = os.lstat(self._root / path).st_mode
-        except OSError:
-            return SourceEntry(path, DropReason.UNREADABLE)
-        return SourceEntry(path, _reason_of_mode(mode))
-
-    def _walk(self) -> Iterator[SourceEntry]:
-        pending = [""]
-        while pending:
-            folder = pending.pop()
-            try:
-                with os.scandir(self._root / folder) as listing:
-                    children = list(listing)
-            except OSError:
-                yield SourceEntry(folder or ".", DropReason.UNREADABLE)
-                continue
-            for child in children:
-                path = f"{folder}/{child.name}" if folder else child.name
-                if self._skipped(path):
-                    continue
-                if child.is_symlink():
-                    yield SourceEntry(path, DropReason.SYMLINK)
-                elif child.is_file(follow_symlinks=False):
-                    yield SourceEntry(path)
-                elif not child.is_dir(follow_symlinks=False):
-                    yield SourceEntry(path, DropReason.NOT_A_FILE)
-                elif child.name not in _VERSION_CONTROL_FOLDERS:
-                    pending.append(path)
-
-
-def _no_follow_flags() -> int:
-    return getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-
-def _reason_of_mode(mode: int) -> DropReason | None:
-    if stat.S_ISLNK(mode):
-        return DropReason.SYMLINK
-    if not stat.S_ISREG(mode):
-        return DropReason.NOT_A_FILE
-    return None
-
-
-class GitSource:
-    """The files of one commit, read from git's objects and not from the work tree."""
-
-    kind = "git"
-
-    def __init__(self, root: Path, commit: str, tree: Sequence[git.TreeEntry]) -> None:
-        self._root = root
-        self._tree = tree
-        self._blobs = git.BlobReader(root)
-        self.commit = commit
-
-    @property
-    def place(self) -> ContentPlace:
-        """Return where contents can be read again."""
-        return ContentPlace(self.kind, str(self._root))
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the git processes."""
-        self._blobs.close()
-
-    def entries(self) -> Sequence[SourceEntry]:
-        """Return every entry of the commit, sorted by path."""
-        reasons = {"120000": DropReason.SYMLINK, "160000": DropReason.SUBMODULE}
-        return tuple(
-            SourceEntry(entry.path, reasons.get(entry.mode), entry.object_id)
-            for entry in self._tree
-        )
-
-    def size_bytes(self, entry: SourceEntry) -> int:
-        """Return a file's size in the commit."""
-        return self._blobs.size_bytes(entry.object_id)
-
-    def read(self, entry: SourceEntry) -> bytes:
-        """Return a file's content in the commit."""
-        return self._blobs.read(entry.object_id)

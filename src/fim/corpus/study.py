@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fim.corpus.cache import DocumentCache
 from fim.corpus.dedup import shingles, signature
-from fim.corpus.documents import Document, FileRef, make_document, read_content
+from fim.corpus.documents import Document, make_document, read_content
 from fim.corpus.gates import decode
 from fim.corpus.hashing import normalised_hash, stable_hash
 from fim.corpus.holes import cut_spans
 from fim.corpus.imports import Import, imports_in
+from fim.corpus.listing import FileRef
 from fim.corpus.reasons import DropReason
 from fim.corpus.spans import Span
 from fim.corpus.splits import HELD_OUT
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fim.config import CorpusSettings
-    from fim.corpus.scan import ContentPlace, Source
+    from fim.corpus.sources import ContentPlace, Source
 
 SEEN_PREFIX_CHARS = 64
 _PLAIN_FIELDS = tuple(

@@ -24,6 +24,8 @@ _HINTS = {
 }
 _FALLBACK_HINT = "Choose a folder that can be written: --out DIR"
 
+_PROBE_BYTES = 4096
+
 
 @contextmanager
 def refusing(path: Path, action: str) -> Iterator[None]:
@@ -45,6 +47,22 @@ def refusing(path: Path, action: str) -> Iterator[None]:
             hint=_HINTS.get(error.errno or 0, _FALLBACK_HINT),
             context={"path": str(path), "reason": reason},
         ) from error
+
+
+def why_not_writable(folder: Path) -> str:
+    """Return why nothing can be written in a folder, empty where it can; nothing is left there.
+
+    A folder that does not exist yet is tried at the nearest one above it.
+    """
+    place = folder.expanduser().absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        with tempfile.TemporaryDirectory(prefix=".fim-", dir=place) as probe:
+            (Path(probe) / "probe").write_bytes(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def write_text(path: Path, text: str) -> Path:

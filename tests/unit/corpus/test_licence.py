@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fim.corpus.attributes import GENERATED, VENDORED, Attributes
+from fim.corpus.attributes import GENERATED, VENDORED, read_attributes
 from fim.corpus.gates import compile_patterns, path_reason
 from fim.corpus.licence import (
     LicenceTable,
@@ -91,14 +91,16 @@ def test_policy(licence: str, denied: list[str], expected: bool) -> None:
 
 
 def test_attributes_stand_above_the_built_in_rules() -> None:
-    attributes = Attributes(
+    names = ("a.gen.py", "deep/a.gen.py", "ours/a.py", "vendor/mine/a.py", "vendor/other/a.py")
+    attributes = read_attributes(
         {
             ".gitattributes": (
-                "# marks\n*.gen.py linguist-generated\nours/** linguist-vendored=true\n"
-                "vendor/mine/** -linguist-vendored\nx_pb2.py linguist-generated=false\n*.py text\n"
+                b"# marks\n*.gen.py linguist-generated\nours/** linguist-vendored=true\n"
+                b"vendor/mine/** -linguist-vendored\nx_pb2.py linguist-generated=false\n*.py text\n"
             ),
-            "deep/.gitattributes": "a.gen.py -linguist-generated\n",
-        }
+            "deep/.gitattributes": b"a.gen.py -linguist-generated\n",
+        },
+        (*names, "x_pb2.py", "y_pb2.py", "plain.py"),
     )
     none = compile_patterns([])
     assert path_reason("a.gen.py", none, attributes) is DropReason.GENERATED
