@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from unicodedata import is_normalized
 
 from fim.corpus.attributes import read_attributes
 from fim.corpus.commits import lines_added_since, open_commits
-from fim.corpus.gates import compile_patterns, decode, path_reason, plain_reason
+from fim.corpus.decoding import Decoded, read_text
+from fim.corpus.gates import compile_patterns, path_reason, plain_reason
 from fim.corpus.hashing import content_hash, stable_hash
 from fim.corpus.history import History, last_changes
-from fim.corpus.languages import language_of
 from fim.corpus.licence import is_denied, read_licences, tagged_licence
+from fim.corpus.notebooks import is_notebook
 from fim.corpus.reasons import DropReason, Tally
 from fim.corpus.scan import (
     IGNORE_FILE,
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from fim.types import Progress
 
 
+_BY_ENDING = (DropReason.UNKNOWN_LANGUAGE, DropReason.NOT_SUPPORTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A source file that passed the gates.
@@ -48,7 +54,9 @@ class Document:
         content: Hash of the exact text.
         licence: SPDX expression, empty where none is known.
         redactions: Kind and characters of each placeholder of a secret, ``kind:start-end``.
-        flags: ``not_nfc`` where a tokenizer that composes characters changes the text.
+        flags: ``not_nfc`` where a tokenizer that composes characters changes the text, and
+            ``cr_line_ends`` where the file had carriage returns alone.
+        encoding: What the file was in, empty for UTF-8.
     """
 
     repo: str
@@ -59,6 +67,7 @@ class Document:
     licence: str = ""
     redactions: str = ""
     flags: str = ""
+    encoding: str = ""
 
     @property
     def redacted_places(self) -> tuple[tuple[int, int], ...]:
@@ -158,6 +167,7 @@ class DocumentReader:
         self._progress = progress
         self._on_drop = on_drop
         self.tally = Tally()
+        self.endings: dict[str, Counter[str]] = {str(reason): Counter() for reason in _BY_ENDING}
         self.inputs: list[CorpusInput] = []
 
     def list(self, roots: Sequence[Path]) -> tuple[FileRef, ...]:
@@ -199,6 +209,9 @@ class DocumentReader:
     def drop(self, key: str, reason: str) -> None:
         """Count a file that is dropped."""
         self.tally.drop(reason)
+        if reason in self.endings:
+            name = key.rpartition("/")[2]
+            self.endings[str(reason)][PurePosixPath(name).suffix.lower() or name] += 1
         if self._on_drop is not None:
             self._on_drop(key, str(reason))
 
@@ -281,7 +294,12 @@ def read_document(ref: FileRef, source: Source, settings: CorpusSettings) -> Doc
 
 
 def read_content(ref: FileRef, source: Source, settings: CorpusSettings) -> bytes | DropReason:
-    """Return a file's bytes, or why they are not read."""
+    """Return a file's bytes, or why they are not read.
+
+    Lines of a notebook's file are no lines of its code, so it cannot be cut at some of them.
+    """
+    if ref.entry.lines is not None and is_notebook(ref.entry.path):
+        return DropReason.NOT_SUPPORTED
     try:
         if source.size_bytes(ref.entry) > settings.max_file_bytes:
             return DropReason.TOO_LARGE
@@ -296,14 +314,11 @@ def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Doc
     The answer depends on the bytes, the file's name, the licence of its folder and the settings
     alone, so it can be kept. Secrets are replaced before anything else is made of the text.
     """
-    found = decode(content)
+    found = read_text(ref.entry.path, content)
     if isinstance(found, DropReason):
         return found
-    language = language_of(ref.entry.path, found)
-    if language is None:
-        return DropReason.UNKNOWN_LANGUAGE
-    clean = redact(found)
-    text = found if clean is None else clean.text
+    clean = redact(found.text)
+    text = found.text if clean is None else clean.text
     licence = tagged_licence(text) or ref.licence
     reason = plain_reason(text, settings)
     if reason is None and is_denied(licence, settings.denied_licences):
@@ -314,13 +329,21 @@ def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Doc
     return Document(
         repo=ref.repo,
         path=ref.entry.path,
-        language=language.name,
+        language=found.language,
         text=text,
         content=content_hash(f"{text}\0{places}" if places else text),
         licence=licence,
         redactions=places,
-        flags="" if is_normalized("NFC", text) else "not_nfc",
+        flags=" ".join(_flags(found, text)),
+        encoding=found.encoding,
     )
+
+
+def _flags(found: Decoded, text: str) -> Iterator[str]:
+    if not is_normalized("NFC", text):
+        yield "not_nfc"
+    if found.had_returns_only:
+        yield "cr_line_ends"
 
 
 def read_texts(

@@ -30,11 +30,13 @@ class DropReason(StrEnum):
     GENERATED = "generated"
     SECRET_FILE = "secret_file"  # noqa: S105
     UNKNOWN_LANGUAGE = "unknown_language"
+    NOT_SUPPORTED = "not_supported"
     OVER_MAX_FILES = "over_max_files"
     TOO_LARGE = "too_large"
     TOO_SHORT = "too_short"
     BINARY = "binary"
     NOT_UTF8 = "not_utf8"
+    WRONG_ENCODING = "wrong_encoding"
     LFS_POINTER = "lfs_pointer"
     LONG_LINE = "long_line"
     LONG_LINES_ON_AVERAGE = "long_lines_on_average"

@@ -183,7 +183,7 @@ class SpanSampler:
         return None
 
     def _weights(self) -> Mapping[str, int]:
-        if self._tree is not None:
+        if self._tree is not None and self._tree.roots:
             return SPAN_WEIGHTS
         return {kind: weight for kind, weight in SPAN_WEIGHTS.items() if kind != "syntax"}
 
@@ -209,6 +209,8 @@ class SpanSampler:
         if len(self._text) - len(middle) < MIN_VISIBLE_CHARS:
             return False
         if any(span.start <= end and start <= span.end for start, end in self._forbidden):
+            return False
+        if self._tree is not None and self._tree.is_crossed_by(span.start, span.end):
             return False
         if span.kind == "empty":
             return not middle
