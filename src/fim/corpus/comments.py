@@ -39,6 +39,8 @@ _PREAMBLE = re.compile(
     r"<\?(?:php|hh)\b|<\?xml[^>]*>|<!(?:DOCTYPE|doctype)[^>]*>|<script[^>]*>|---[ \t]*(?=\r?\n)"
     r"|declare[ \t]*\([^)\n]*\)[ \t]*;|(?:'use [a-z]+'|\"use [a-z]+\")[ \t]*;?"
 )
+_QUOTES = ('"""', "'''", 'r"""')
+_EXAMPLE = re.compile(r"[ \t]*(?:#|//|/\*|>>>|--|;)")
 _SPACE = re.compile(r"[\s\ufeff]*")
 _MARKS = re.compile(
     r"^[ \t]*(?:[<{(]?(?:!--|[/*#%;!'=|\\{}()-]|dnl\b|::|(?:@?rem\b)|r?\"{3})+)?[ \t]*"
@@ -59,21 +61,31 @@ def code_start(text: str) -> int:
     return _walk(text, through_directives=False)[1]
 
 
-def head_comments(text: str, limit: int) -> tuple[str, ...]:
-    """Return the lines of the comments before the first code, without the marks around them.
+def head_comments(text: str, limit: int) -> tuple[tuple[str, ...], ...]:
+    """Return the comments before the first code, each as lines without the marks around them.
 
-    Directives of a preprocessor may stand between the comments. An empty line ends each comment.
+    Directives of a preprocessor may stand between the comments. Comments of one line that follow
+    each other are one comment. Lines of a docstring that show a comment are left empty.
 
     Args:
         text: A source file.
         limit: Characters of the head that are read.
     """
-    lines: list[str] = []
+    comments: list[list[str]] = []
+    last_end = -1
     for start, end in _walk(text[:limit], through_directives=True)[0]:
-        lines += [_MARKS.sub("", line) for line in text[start:end].split("\n")]
-        if text[end : end + 1] != "\n" or _is_block(text, start):
-            lines.append("")
-    return tuple(lines)
+        is_docstring = text.startswith(_QUOTES, start)
+        lines = [
+            "" if is_docstring and _EXAMPLE.match(line) else _MARKS.sub("", line)
+            for line in text[start:end].split("\n")
+        ]
+        is_next_line = last_end >= 0 and text[last_end:start].strip(" \t\r") == "\n"
+        if is_next_line and not _is_block(text, start):
+            comments[-1] += lines
+        else:
+            comments.append(lines)
+        last_end = -1 if _is_block(text, start) else end
+    return tuple(map(tuple, comments))
 
 
 def _walk(text: str, *, through_directives: bool) -> tuple[list[tuple[int, int]], int]:

@@ -33,6 +33,11 @@ _CPP = re.compile(
     r"|\bstruct[ \t]+\w+[ \t]*(?:final[ \t]*)?:[ \t]*(?:public\b|\w+\s*\{)",
     re.MULTILINE,
 )
+_PERHAPS_CPP = re.compile(
+    r"[(,][ \t\n]*(?:const[ \t]+)?[\w:<>*, \t]*[\w>][ \t]*&{1,2}[ \t]*\w*[ \t]*[,)=]"
+    r"|[(,][ \t\n]*(?:const[ \t]+)?\w+[ \t*]+\w+[ \t]*=[ \t]*[-\w.]+[ \t]*[,)]"
+    r"|\w[ \t]*<[ \t]*\w+[ \t*]*>[ \t]*[\w&*]|\[\[\w+|\)[ \t]*(?::[ \t]*\w+[ \t]*[({]|->[ \t]*\w)"
+)
 _OBJECTIVE_C = re.compile(
     r"^[ \t]*(?:@(?:interface|implementation|protocol|class|import|property|end|optional"
     r"|autoreleasepool)\b|#[ \t]*import\b|[-+][ \t]*\([^)\n]*\)[ \t]*\w)|@\"|\bNS_ASSUME_NONNULL",
@@ -134,17 +139,19 @@ def _header(text: str, default: str) -> str:
         return "Objective-C"
     if _CPP.search(_FOR_CPP_ONLY.sub("", bare)):
         return "C++"
-    return _with_fewer_errors(text, ((default, "tree_sitter_c"), ("C++", "tree_sitter_cpp")))
+    if _FOR_CPP_ONLY.search(bare):
+        return default
+    is_likely = _PERHAPS_CPP.search(bare) is not None
+    is_cpp = is_likely and _is_understood_better(text, "tree_sitter_cpp", "tree_sitter_c")
+    return "C++" if is_cpp else default
 
 
-def _with_fewer_errors(text: str, choices: tuple[tuple[str, str], ...]) -> str:
+def _is_understood_better(text: str, grammar: str, other: str) -> bool:
+    """Tell whether a grammar accepts a text with less than half of another one's errors."""
     content = text.encode("utf-8", "surrogatepass")
-    errors: dict[str, int] = {}
-    for name, grammar in choices:
-        parser = load_parser(grammar, "language")
-        if parser is not None:
-            errors[name] = error_bytes(parser.parse(content).root_node)
-    return min(errors, key=errors.__getitem__, default=choices[0][0])
+    parsers = [load_parser(name, "language") for name in (grammar, other)]
+    errors = [error_bytes(parser.parse(content).root_node) for parser in parsers if parser]
+    return len(errors) == len(parsers) and 2 * errors[0] < errors[1]
 
 
 def _method_file(text: str, default: str) -> str:

@@ -14,6 +14,7 @@ _THIS = (
 _AUTO = r"(?:auto(?:matically)?|machine|tool)[- ]?"
 _WHAT = r"(?:source |program )?(?:file|code|source|class|content|header|module|output)"
 _BY = r"(?:by|from|via|with|using|(?:on|at):? (?:\d|mon|tue|wed|thu|fri|sat|sun))"
+_MADE_WITH = re.compile(rf"\W*(?:{_AUTO})?generated (?:via|with|using)\b", re.IGNORECASE)
 _ENDS = r"(?:\W*$|[.,;:!)]| ?[-\u2013\u2014])"
 _EDIT = r"(?:do not|don'?t|never|should not|must not) (?:edit|modify|change|touch)"
 _SENTENCES = tuple(
@@ -26,7 +27,8 @@ _SENTENCES = tuple(
         rf"(?:{_ENDS}| (?:{_BY}|automatically|file|code|source|when|and|during)\b)",
         rf"{_THIS} automatically (?:created|made|produced|built) (?:by|from)\b",
         rf"this (?:file|code|class|module) {_AUTO}(?:created|generated) (?:by|from)\b",
-        rf"(?:{_AUTO})?generated (?:automatically )?{_BY}(?! (?:hand|default|calling|us|me|you)\b)",
+        rf"(?:{_AUTO})?generated (?:automatically )?(?:by|from|automatically|(?:on|at):? \d)\b"
+        r"(?!:? (?:hand|default|calling|us|me|you)\b)",
         rf"(?:{_WHAT} )?{_AUTO}generated(?:{_ENDS}| {_BY}\b| {_WHAT}(?:{_ENDS}| {_BY}\b| {_EDIT}))",
         rf"(?:file|header|source) (?:is |was )?generated (?:automatically )?{_BY}\b",
         rf"generated {_WHAT}(?:{_ENDS}| {_EDIT})",
@@ -60,7 +62,11 @@ def is_generated_text(text: str) -> bool:
     >>> is_generated_text("# fixture; do not modify\nx = 1\n")
     False
     """
-    return any(map(_says_generated, _paragraphs(head_comments(text, _HEAD_CHARS))))
+    for comment in head_comments(text, _HEAD_CHARS):
+        paragraphs = _paragraphs(comment)
+        if any(map(_MADE_WITH.match, paragraphs[:1])) or any(map(_says_generated, paragraphs)):
+            return True
+    return False
 
 
 def _paragraphs(lines: tuple[str, ...]) -> list[str]:
@@ -81,6 +87,6 @@ def _says_generated(paragraph: str) -> bool:
     if any(mark in paragraph for mark in _TEMPLATE):
         return False
     starts = (0, *(match.end() for match in _SENTENCE_END.finditer(paragraph)))
-    rests = [_LABEL.sub("", paragraph[start:]).lstrip(" \t\"'(*#-=_!<|") for start in starts]
+    rests = [_LABEL.sub("", paragraph[start:]).lstrip(" \t(*#-=_!<|") for start in starts]
     rests += [paragraph[start:].lstrip() for start in starts]
     return any(pattern.match(rest) for rest in rests for pattern in _SENTENCES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -53,24 +54,26 @@ class Markup:
     def is_crossed_by(self, start: int, end: int) -> bool:
         """Tell whether a hole would cut through tags.
 
-        A hole may lie inside one tag, between tags, or hold whole elements; never a tag of a
-        script, a style or a template.
+        A hole may lie inside one tag, with its end or without, between tags, or hold whole
+        elements; never a tag of a script, a style or a template.
         """
         first = bisect_right(self.tags, start, key=lambda tag: tag.end)
-        touched: list[_Tag] = []
-        for tag in self.tags[first:]:
-            if tag.start >= max(end, start + 1):
-                break
-            touched.append(tag)
-        if start == end:
-            touched = [tag for tag in touched if tag.start < start]
-        if not touched:
+        touched = list(takewhile(lambda tag: tag.start < end, self.tags[first:]))
+        if start == end or not touched:
             return False
         if any(tag.name in _WALLS for tag in touched):
             return True
-        if len(touched) == 1 and touched[0].start < start and end < touched[0].end:
+        if len(touched) == 1 and touched[0].start < start and end <= touched[0].end:
             return False
         return not _is_whole(touched, start, end)
+
+    def end_before_tags(self, start: int, end: int) -> int:
+        """Return where a hole that would cut through tags must end: with its tag, or before one."""
+        first = bisect_right(self.tags, start, key=lambda tag: tag.end)
+        if first == len(self.tags) or self.tags[first].start >= end:
+            return end
+        tag = self.tags[first]
+        return min(end, tag.end if tag.start < start else tag.start)
 
 
 def read_markup(text: str, *, has_front_matter: bool) -> Markup:

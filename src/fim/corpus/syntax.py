@@ -268,9 +268,14 @@ class SyntaxTree:
         """Whether the text has a part that its grammar does not accept."""
         return any(root.has_error for root in self.roots)
 
-    def is_crossed_by(self, start: int, end: int) -> bool:
-        """Tell whether a hole would cut through tags."""
-        return self._markup is not None and self._markup.is_crossed_by(start, end)
+    def end_before_tags(self, start: int, end: int) -> int:
+        """Return where a hole ends that crosses no tag; its own end where it crosses none."""
+        if self._markup is None or not self._markup.is_crossed_by(start, end):
+            return end
+        before = self._markup.end_before_tags(start, end)
+        kept = self._source.text[start:before].rstrip()
+        is_crossed = self._markup.is_crossed_by(start, start + len(kept))
+        return start if is_crossed else start + len(kept)
 
     def error_share(self) -> float:
         """Return the share of what was parsed that its grammar does not accept, 0 to 1."""
