@@ -77,7 +77,7 @@ SCRIPT = (
     "      write(key, value)\n    }\n    return value\n  }\n"
 )
 SNIPPETS |= {
-    "Vue": f'<script setup lang="ts">\n{SCRIPT}</script>\n\n<template><p>{{{{ a }}}}</p></template>\n',
+    "Vue": f'<script setup lang="ts">\n{SCRIPT}</script>\n<template>{{{{ a }}}}</template>\n',
     "Svelte": f'<p>{{value}}</p>\n<script lang="ts">\n{SCRIPT}</script>\n',
     "Astro": f"---\n{SCRIPT}---\n<p>{{value}}</p>\n",
     "HTML": f"<!doctype html>\n<html><body><script>\n{SCRIPT}</script></body></html>\n",
