@@ -11,7 +11,6 @@ from fim.config import CorpusSettings
 from fim.corpus import BuiltCorpus, build_corpus, check_corpus, explain_file
 
 SETTINGS = CorpusSettings(held_out_fraction=0.3, processes=1)
-TEN = range(10)
 HEADER = "/*\n" + "".join(f" * {' '.join(f'term{n}{k}' for k in range(10))}\n" for n in range(14))
 HEADER += " */\n"
 
@@ -136,7 +135,7 @@ def test_one_unknown_construct_loses_no_file(root: Path, tmp_path: Path) -> None
     ) + "".join(
         f"describe('store{n}', () => {{\n  it('adds', () => {{\n"
         f"    expect(add({n}, 2)).toBe(sum({n}, 2))\n  }})\n}})\n\n"
-        for n in TEN
+        for n in range(60)
     )
     (root / "store.test.ts").write_text(text)
     built = build(root, tmp_path / "set")

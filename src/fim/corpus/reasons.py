@@ -98,10 +98,10 @@ _SETTINGS_OF_GATES = {
 
 
 _HINTS = {
-    DropReason.NOT_UTF8: "name the encoding in a first line (# -*- coding: latin-1 -*-), or make it "
-    "UTF-8: iconv -f latin1 -t utf-8 FILE",
-    DropReason.WRONG_ENCODING: "it is not in the encoding that it names; mend that line, or make it "
-    "UTF-8: iconv -f latin1 -t utf-8 FILE",
+    DropReason.NOT_UTF8: "name the encoding in a first line (# -*- coding: latin-1 -*-), or make "
+    "the file UTF-8: iconv -f latin1 -t utf-8 FILE",
+    DropReason.WRONG_ENCODING: "the file is not in the encoding that it names; mend that line, or "
+    "make the file UTF-8: iconv -f latin1 -t utf-8 FILE",
     DropReason.NOT_SUPPORTED: "the manifest counts such files by ending (endings_left_out)",
     DropReason.EXCLUDED: "loosen --include, --exclude and .fimignore",
 }
