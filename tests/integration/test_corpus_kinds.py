@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from fim.cli import data_build
 from fim.config import CorpusSettings
 from fim.corpus import BuiltCorpus, build_corpus, check_corpus, explain_file
 
@@ -160,3 +163,22 @@ def test_headers_of_a_cpp_project_are_cpp(root: Path, tmp_path: Path) -> None:
     built = build(root, tmp_path / "set")
     assert dropped(built) == {}
     assert {paths(built)[f"queue{n}.h"] for n in range(4)} == {"C++"}
+
+
+def test_people_are_told_and_get_a_hint(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (root / "latin.py").write_bytes(b"# coding: latin-1\n" + functions("größe").encode("latin-1"))
+    (root / "unknown.py").write_bytes(functions("größe").encode("latin-1"))
+    app = typer.Typer()
+    data_build.register(app)
+    told = CliRunner().invoke(app, ["build", str(root), "--out", "set", "--dry-run"])
+    assert "transcoded: latin-1" in told.output
+    answer = CliRunner().invoke(app, ["build", str(root), "--out", "set", "--dry-run", "--json"])
+    assert json.loads(answer.stdout)["content"]["transcoded"] == {"latin-1": 1}
+    explained = CliRunner().invoke(
+        app, ["build", str(root), "--out", "set", "--explain", "unknown.py"]
+    )
+    assert "not_utf8" in explained.output
+    assert "iconv -f latin1 -t utf-8" in explained.output

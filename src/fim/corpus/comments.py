@@ -56,7 +56,7 @@ def code_start(text: str) -> int:
     declaration, ``"use strict"``) does not.
 
     >>> code_start("#!/bin/sh\n# Copyright\n\nls\n")
-    22
+    23
     """
     return _walk(text, through_directives=False)[1]
 

@@ -25,6 +25,7 @@ _VOID = frozenset(
 )
 _TYPE = re.compile(r"\btype\s*=\s*[\"']?([\w/+.-]+)", re.IGNORECASE)
 _LANG = re.compile(r"\blang\s*=\s*[\"']?([\w/+.-]+)", re.IGNORECASE)
+_MAX_TAG_CHARS = 20_000
 _SCRIPT_TYPES = frozenset(
     {"", "module", "text/javascript", "application/javascript", "text/babel", "text/typescript"}
 )
@@ -99,6 +100,8 @@ def read_markup(text: str, *, has_front_matter: bool) -> Markup:
         if end is None:
             position = match.end()
             continue
+        if end > len(text):
+            break
         name = (match["name"] or "").lower()
         tags.append(_Tag(match.start(), end, name, _depth(text, match, name, end)))
         position = end
@@ -128,13 +131,14 @@ def _depth(text: str, match: re.Match[str], name: str, end: int) -> int:
 
 
 def _tag_end(text: str, match: re.Match[str]) -> int | None:
+    """Return where a tag ends: None where it is no tag, beyond the text where it never ends."""
     if match["name"] is None:
         mark = "-->" if match[0] == "<!--" else ">"
         end = text.find(mark, match.end())
-        return None if end < 0 else end + len(mark)
+        return len(text) + 1 if end < 0 else end + len(mark)
     depth = 0
     position = match.end()
-    while position < len(text):
+    while position < min(len(text), match.end() + _MAX_TAG_CHARS):
         character = text[position]
         if character in "\"'" and depth == 0:
             position = text.find(character, position + 1)
@@ -147,7 +151,7 @@ def _tag_end(text: str, match: re.Match[str]) -> int | None:
         elif character == "<" and depth <= 0:
             return None
         position += 1
-    return None
+    return len(text) + 1
 
 
 def _is_whole(tags: Sequence[_Tag], start: int, end: int) -> bool:

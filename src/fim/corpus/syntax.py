@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import pairwise
@@ -222,6 +222,7 @@ class _Source:
         self.text = text
         self.content = text.encode("utf-8", "surrogatepass")
         self._offsets = None if len(text) == len(self.content) else _byte_offsets(text)
+        self._line_starts: list[int] = []
 
     def byte(self, position: int) -> int:
         """Return the byte at which a character begins."""
@@ -245,8 +246,11 @@ class _Source:
             parser.included_ranges = []
 
     def _point(self, byte: int) -> tuple[int, int]:
-        line_start = self.content.rfind(b"\n", 0, byte) + 1
-        return self.content.count(b"\n", 0, byte), byte - line_start
+        if not self._line_starts:
+            ends = re.finditer(b"\n", self.content)
+            self._line_starts = [0, *(match.end() for match in ends)]
+        line = bisect_right(self._line_starts, byte) - 1
+        return line, byte - self._line_starts[line]
 
 
 class SyntaxTree:

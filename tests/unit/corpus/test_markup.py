@@ -132,3 +132,9 @@ def test_two_scripts_are_two_pieces() -> None:
     found = {text[s.start : s.end] for at in range(len(text)) for s in tree.spans_at(at)}
     assert {"run(1)", "run(2)"} <= found
     assert not any("script" in piece for piece in found)
+
+
+@pytest.mark.parametrize("piece", ["<a {", "<!--", "<a '", "<script>", "<a>"])
+def test_broken_markup_costs_no_time(piece: str) -> None:
+    text = piece * 50_000
+    assert len(read_markup(text, has_front_matter=True).tags) <= 50_000
