@@ -184,11 +184,19 @@ def test_giant_files_and_lines_cost_no_crash(tmp_path: Path) -> None:
     assert dropped["long_line"] == 2
 
 
-def test_text_that_no_grammar_accepts_is_a_counted_drop(tmp_path: Path) -> None:
+def test_text_that_no_grammar_accepts_is_cut_by_lines_and_counted(tmp_path: Path) -> None:
     root = write_package(tmp_path / "app")
     (root / "pkg/broken.py").write_text("}{ name )( value :: def class ]] other [[ \n" * 60)
     built = build_corpus([root], settings=SETTINGS, out=tmp_path / "set")
-    assert assert_accounted(built)["parse_failure"] == 1
+    assert_accounted(built)
+    content = built.manifest["content"]
+    assert isinstance(content, dict)
+    assert content["parsed_in_part"] == 1
+    kinds = {
+        row.span_kind for row in (*built.train, *built.held_out) if row.path == "pkg/broken.py"
+    }
+    assert kinds
+    assert not any(str(kind).startswith("syntax") for kind in kinds)
 
 
 def test_names_with_newlines_and_emoji_and_no_ending(tmp_path: Path) -> None:

@@ -240,6 +240,8 @@ def build_answer(built: BuiltCorpus, *, seconds: float) -> dict[str, object]:
         "out": str(built.out),
         "files": built.manifest["files"],
         "holes": built.manifest["holes"],
+        "content": built.manifest["content"],
+        "endings_left_out": built.manifest["endings_left_out"],
         "examples": num_examples(built),
         "notices": [notice.as_json() for notice in built.notices],
         "known_from_cache": dict(built.num_known),
@@ -269,11 +271,16 @@ def peak_memory_mib() -> float | None:
 
 
 def _tell_explanation(session: Session, explanation: FileExplanation) -> None:
+    from fim.corpus.reasons import hint_for
+
     if session.output.is_json:
         session.output.write_json(explanation.as_json())
         return
     rows = [(name.replace("_", " "), str(value)) for name, value in explanation.as_json().items()]
     session.output.table(("", ""), rows, is_answer=True)
+    hint = hint_for(explanation.reason)
+    if hint:
+        session.output.hint(hint)
 
 
 def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) -> None:
@@ -281,7 +288,7 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     if output.is_json:
         output.write_json(answer)
         return
-    rows = [*_counts(built, "files"), *_counts(built, "holes")]
+    rows = [*_counts(built, "files"), *_notes(built), *_counts(built, "holes")]
     rows += [
         (f"{split.replace('_', '-')} examples", f"{number:,}")
         for split, number in num_examples(built).items()
@@ -305,6 +312,16 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     output.hint(f"fim data check {shlex.quote(str(built.out))}")
     output.hint(f"fim train --data {shlex.quote(str(built.out))}")
     output.write_text(f"{built.out}\n")
+
+
+def _notes(built: BuiltCorpus) -> list[tuple[str, str]]:
+    """Return what was done to files that are used: read from another encoding, cut by lines."""
+    content = built.manifest["content"]
+    if not isinstance(content, Mapping):
+        return []
+    named = {f"transcoded: {name}": number for name, number in content["transcoded"].items()}
+    named |= {name.replace("_", " "): content[name] for name in ("cr_line_ends", "parsed_in_part")}
+    return [(f"  {name}", f"{number:,}") for name, number in named.items() if number]
 
 
 def _counts(built: BuiltCorpus, part: str) -> list[tuple[str, str]]:

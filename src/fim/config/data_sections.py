@@ -215,7 +215,7 @@ class CorpusSettings(Section):
     )
     max_parse_error_share: float = setting(
         0.25,
-        "Share of a file that its grammar may fail to parse.",
+        "Share of a file that its grammar may fail on before the file counts as parsed in part.",
         unit="share of 1",
         ge=0,
         le=1,

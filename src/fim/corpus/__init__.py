@@ -6,6 +6,7 @@ from fim.corpus.build import BuiltCorpus, build_corpus
 from fim.corpus.check import CorpusCheck, check_corpus
 from fim.corpus.documents import Document, DocumentReader, read_texts
 from fim.corpus.explanation import FileExplanation, explain_file, rehearse_corpus
+from fim.corpus.languages import language_of
 from fim.corpus.manifest import MANIFEST_FILE
 from fim.corpus.reasons import DropReason, HoleDropReason
 from fim.corpus.scan import stdlib_root
@@ -22,6 +23,7 @@ __all__ = [
     "build_corpus",
     "check_corpus",
     "explain_file",
+    "language_of",
     "read_texts",
     "rehearse_corpus",
     "stdlib_root",

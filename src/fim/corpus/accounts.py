@@ -52,7 +52,12 @@ def corpus_manifest(
         "bytes_used": sum(item.stored.num_bytes for item in build.placed),
         "holes": build.holes.report().as_json(),
         "context": build.context.as_json(),
-        "content": _content(build.placed),
+        "content": {**_content(build.placed), "parsed_in_part": build.library.num_in_part},
+        "endings_left_out": {
+            reason: dict(sorted(endings.items(), key=lambda item: (-item[1], item[0])))
+            for reason, endings in build.reader.endings.items()
+            if endings
+        },
         "splits": {
             split: _facts(split, rows[split], hashes[split], build.placed) for split in rows
         },
@@ -95,9 +100,12 @@ def _content(placed: Sequence[Placed]) -> Mapping[str, object]:
     secrets = Counter(
         item.partition(":")[0] for document in documents for item in document.redactions.split()
     )
+    transcoded = Counter(document.encoding for document in documents if document.encoding)
     return {
         "licences": dict(sorted(licences.items())),
-        "not_nfc": sum(document.flags == "not_nfc" for document in documents),
+        "not_nfc": sum("not_nfc" in document.flags.split() for document in documents),
+        "transcoded": dict(sorted(transcoded.items())),
+        "cr_line_ends": sum("cr_line_ends" in document.flags.split() for document in documents),
         "redacted_files": sum(bool(document.redactions) for document in documents),
         "redacted_secrets": dict(sorted(secrets.items())),
     }

@@ -6,7 +6,8 @@ import hashlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fim.corpus.tokens import mixed, word_hashes
+from fim.corpus.comments import code_start
+from fim.corpus.tokens import mixed, token_hashes, word_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
 
 NGRAM_WORDS = 5
+MIN_COMPARED_WORDS = 50
 NUM_PERMUTATIONS = 128
 NUM_BANDS = 32
 _ROWS_PER_BAND = NUM_PERMUTATIONS // NUM_BANDS
@@ -48,17 +50,29 @@ class UnionFind:
 
 
 def shingles(text: str) -> Hashes:
-    """Return the sorted distinct hashes of a text's 5-grams of words, a shorter text as one."""
+    """Return the sorted distinct hashes of a text's 5-grams of words, leading comments left out.
+
+    A text with fewer than 50 words of code has too little to tell likeness by: it has one hash, of
+    all its words and signs, which only the same text shares.
+    """
     import numpy as np
 
-    hashes = word_hashes(text)
-    width = min(NGRAM_WORDS, len(hashes))
-    if width == 0:
-        return hashes
-    grams = np.zeros(len(hashes) - width + 1, dtype=np.uint64)
-    for offset, factor in enumerate(_odd_numbers(b"words", width)):
+    hashes = word_hashes(text[code_start(text) :])
+    if len(hashes) < MIN_COMPARED_WORDS:
+        return _whole(token_hashes(text))
+    grams = np.zeros(len(hashes) - NGRAM_WORDS + 1, dtype=np.uint64)
+    for offset, factor in enumerate(_odd_numbers(b"words", NGRAM_WORDS)):
         grams += mixed(hashes[offset : offset + len(grams)] + factor) * factor
     return np.unique(mixed(grams))
+
+
+def _whole(hashes: Hashes) -> Hashes:
+    import numpy as np
+
+    if not len(hashes):
+        return hashes
+    factors = _odd_numbers(b"whole", 1)[0] ** np.arange(1, len(hashes) + 1, dtype=np.uint64)
+    return mixed((mixed(hashes) * factors).sum(keepdims=True, dtype=np.uint64))
 
 
 def signature(hashes: Hashes) -> Hashes:

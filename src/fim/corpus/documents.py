@@ -7,18 +7,19 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from unicodedata import is_normalized
 
-from fim.corpus.gates import decode, plain_reason
+from fim.corpus.decoding import Decoded, read_text
+from fim.corpus.gates import plain_reason
 from fim.corpus.git import MissingObjectError
 from fim.corpus.hashing import content_hash, stable_hash
-from fim.corpus.languages import language_of
 from fim.corpus.licence import is_denied, tagged_licence
 from fim.corpus.listing import CorpusInput, FileRef, Listing
+from fim.corpus.notebooks import is_notebook
 from fim.corpus.reasons import DropReason, Tally
 from fim.corpus.secrets import redact
 from fim.corpus.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fim.config import CorpusSettings
@@ -40,7 +41,9 @@ class Document:
         content: Hash of the exact text.
         licence: SPDX expression, empty where none is known.
         redactions: Kind and characters of each placeholder of a secret, ``kind:start-end``.
-        flags: ``not_nfc`` where a tokenizer that composes characters changes the text.
+        flags: ``not_nfc`` where a tokenizer that composes characters changes the text, and
+            ``cr_line_ends`` where the file had carriage returns alone.
+        encoding: What the file was in, empty for UTF-8.
     """
 
     repo: str
@@ -51,6 +54,7 @@ class Document:
     licence: str = ""
     redactions: str = ""
     flags: str = ""
+    encoding: str = ""
 
     @property
     def redacted_places(self) -> tuple[tuple[int, int], ...]:
@@ -91,6 +95,11 @@ class DocumentReader:
     def inputs(self) -> Sequence[CorpusInput]:
         """What was read, one for each root."""
         return self._listing.inputs
+
+    @property
+    def endings(self) -> Mapping[str, Mapping[str, int]]:
+        """Reason -> ending -> how many files were left out for want of a language."""
+        return self._listing.endings
 
     @property
     def roots(self) -> Sequence[Root]:
@@ -152,7 +161,12 @@ def read_document(ref: FileRef, source: Source, settings: CorpusSettings) -> Doc
 
 
 def read_content(ref: FileRef, source: Source, settings: CorpusSettings) -> bytes | DropReason:
-    """Return a file's bytes, or why they are not read."""
+    """Return a file's bytes, or why they are not read.
+
+    Lines of a notebook's file are no lines of its code, so it cannot be cut at some of them.
+    """
+    if ref.entry.lines is not None and is_notebook(ref.entry.path):
+        return DropReason.NOT_SUPPORTED
     try:
         if source.size_bytes(ref.entry) > settings.max_file_bytes:
             return DropReason.TOO_LARGE
@@ -169,14 +183,11 @@ def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Doc
     The answer depends on the bytes, the file's name, the licence of its folder and the settings
     alone, so it can be kept. Secrets are replaced before anything else is made of the text.
     """
-    found = decode(content)
+    found = read_text(ref.entry.path, content)
     if isinstance(found, DropReason):
         return found
-    language = language_of(ref.entry.path, found)
-    if language is None:
-        return DropReason.UNKNOWN_LANGUAGE
-    clean = redact(found)
-    text = found if clean is None else clean.text
+    clean = redact(found.text)
+    text = found.text if clean is None else clean.text
     licence = tagged_licence(text) or ref.licence
     reason = plain_reason(text, settings)
     if reason is None and is_denied(licence, settings.denied_licences):
@@ -187,13 +198,21 @@ def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Doc
     return Document(
         repo=ref.repo,
         path=ref.entry.path,
-        language=language.name,
+        language=found.language,
         text=text,
         content=content_hash(f"{text}\0{places}" if places else text),
         licence=licence,
         redactions=places,
-        flags="" if is_normalized("NFC", text) else "not_nfc",
+        flags=" ".join(_flags(found, text)),
+        encoding=found.encoding,
     )
+
+
+def _flags(found: Decoded, text: str) -> Iterator[str]:
+    if not is_normalized("NFC", text):
+        yield "not_nfc"
+    if found.had_returns_only:
+        yield "cr_line_ends"
 
 
 def read_texts(

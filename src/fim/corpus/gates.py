@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from fim.corpus.attributes import GENERATED, VENDORED
-from fim.corpus.languages import language_of, may_have_shebang
+from fim.corpus.generated import is_generated_text
+from fim.corpus.languages import may_be_code
 from fim.corpus.reasons import DropReason
 from fim.corpus.secrets import find_secret, is_secret_file
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 MIN_WORDS = 32
 _MAX_DIGIT_SHARE = 0.5
-_HEAD_CHARS = 1500
 _VENDORED_FOLDERS = frozenset(
     {
         "node_modules",
@@ -50,13 +50,10 @@ _LOCK_FILES = re.compile(
 )
 _MINIFIED = re.compile(r"(?i)[.-](?:min|bundle|pack|chunk)\.(?:js|mjs|cjs|css)$")
 _GENERATED_NAMES = re.compile(
-    r"(?i)(?:_pb2(?:_grpc)?\.pyi?|\.pb\.(?:go|cc|h)|_pb\.(?:js|ts)|\.g\.dart|\.g\.cs|\.designer\.cs"
-    r"|\.generated\.\w+|_generated\.\w+|zz_generated.*\.go|parsetab\.py|\.d\.ts\.map)$"
-)
-_GENERATED_HEAD = re.compile(
-    r"(?i)@generated\b|\bdo not (?:edit|modify)\b|\bauto-?generated\b|\bautomatically generated\b"
-    r"|\b(?:code|file|module|codec|table)s? (?:is |was |are )?generated (?:by|from|with|using)\b"
-    r"|\bgenerated (?:by|from) (?:the |a )?['\"\w./-]+\.(?:py|pl|sh|txt|js|proto|xml)\b"
+    r"(?i)(?:_pb2(?:_grpc)?\.pyi?|\.pb\.(?:go|cc|h|swift)|_pb\.(?:js|ts|d\.ts)|\.g\.dart|\.g\.cs"
+    r"|\.freezed\.dart|\.designer\.(?:cs|vb)|\.generated\.\w+|(?<!test)(?<!is)_generated\.\w+|zz_generated.*\.go"
+    r"|^(?:parsetab|lextab)\.py|^lex\.yy\.c(?:c|pp)?|\.tab\.(?:c|h|cc|cpp|hh|hpp)"
+    r"|^moc_\w+\.cpp|^qrc_\w+\.cpp|\.d\.ts\.map)$"
 )
 _CONTROL_TOKENS = re.compile(
     r"<\|[A-Za-z][A-Za-z0-9_]{1,40}\|>"
@@ -109,20 +106,7 @@ def path_reason(
         return DropReason.MINIFIED
     if _GENERATED_NAMES.search(name) if is_generated is None else is_generated:
         return DropReason.GENERATED
-    is_known = language_of(path) is not None or may_have_shebang(path)
-    return None if is_known else DropReason.UNKNOWN_LANGUAGE
-
-
-def decode(content: bytes) -> str | DropReason:
-    """Return a file's text, line ends as found, without a byte order mark, or why it has none."""
-    if b"\0" in content:
-        return DropReason.BINARY
-    if content.startswith(b"version https://git-lfs.github.com/spec/"):
-        return DropReason.LFS_POINTER
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return DropReason.NOT_UTF8
+    return None if may_be_code(path) else DropReason.UNKNOWN_LANGUAGE
 
 
 def text_reason(text: str, settings: CorpusSettings) -> DropReason | None:
@@ -155,7 +139,7 @@ def _shape_reason(text: str, settings: CorpusSettings) -> DropReason | None:
 
 
 def _content_reason(text: str) -> DropReason | None:
-    if _GENERATED_HEAD.search(text, 0, _HEAD_CHARS):
+    if is_generated_text(text):
         return DropReason.GENERATED
     if "<" in text and _CONTROL_TOKENS.search(text):
         return DropReason.CONTROL_TOKENS

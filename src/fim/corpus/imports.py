@@ -28,7 +28,9 @@ _GO = re.compile(
 _RUST = re.compile(
     r"^[ \t]*(?:pub(?:\([^)\n]*\))?[ \t]+)?(?:use|mod)[ \t]+(?P<target>[\w:]+)", re.MULTILINE
 )
-_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*[\"<](?P<target>[^\">\n]+)[\">]", re.MULTILINE)
+_INCLUDE = re.compile(
+    r"^[ \t]*#[ \t]*(?:include|import)[ \t]*[\"<](?P<target>[^\">\n]+)[\">]", re.MULTILINE
+)
 _RUBY = re.compile(
     r"^[ \t]*require(?P<here>_relative)?[ \t(]*['\"](?P<target>[^'\"\n]+)['\"]", re.MULTILINE
 )
@@ -38,6 +40,10 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     "JavaScript": _QUOTED,
     "TypeScript": _QUOTED,
     "TSX": _QUOTED,
+    "Vue": _QUOTED,
+    "Svelte": _QUOTED,
+    "Astro": _QUOTED,
+    "HTML": _QUOTED,
     "Java": _DOTTED,
     "Kotlin": _DOTTED,
     "C#": _DOTTED,
@@ -46,12 +52,16 @@ _PATTERNS: Mapping[str, re.Pattern[str]] = {
     "Rust": _RUST,
     "C": _INCLUDE,
     "C++": _INCLUDE,
+    "CUDA": _INCLUDE,
+    "Objective-C": _INCLUDE,
     "Ruby": _RUBY,
     "Bash": _BASH,
 }
 _PACKAGE_FILES = frozenset({"__init__", "index", "mod"})
 _SOURCE_FOLDERS = frozenset({"src", "lib", "source", "app", "include"})
-_ENDINGS = re.compile(r"\.(?:[cm]?[jt]sx?|py|rb|sh|bash|h|hh|hpp|hxx|c|cc|cpp|php)$")
+_ENDINGS = re.compile(
+    r"\.(?:[cm]?[jt]sx?|vue|svelte|astro|py|rb|sh|bash|h|hh|hpp|hxx|cuh|c|cc|cpp|php)$"
+)
 _RUST_ROOTS = frozenset({"crate", "super", "self", ""})
 _NAME = re.compile(r"\w+")
 _ENOUGH_PARTS = 2

@@ -12,7 +12,6 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from fim.corpus.imports import ModuleTable
-from fim.corpus.reasons import DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 POOL_BYTES = 16_000_000
 GUEST_BYTES = 4_000_000
 RECENT_GUESTS = 32
-_UNFIT = frozenset({DropReason.PARSE_FAILURE})
 
 _LINK = Struct("<ii")
 
@@ -71,6 +69,7 @@ class Library:
 
     def __init__(self) -> None:
         self._members: dict[int, Member] = {}
+        self.num_in_part = 0
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -78,8 +77,9 @@ class Library:
         return tuple(self._members.values())
 
     def add(self, number: int, placed: Placed, cut: CutHoles, modules: ModuleTable) -> None:
-        """Take the next document in, unless it cannot be parsed."""
-        if cut.facts is not None and cut.reason not in _UNFIT:
+        """Take the next document in where context is wanted; count it where it is known in part."""
+        self.num_in_part += cut.is_in_part
+        if cut.facts is not None:
             links = modules.links(cut.imports, number)
             self._members[number] = Member(placed, cut.facts, _packed(links))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from fim.corpus import git
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fim.corpus.selection import Selection
     from fim.corpus.sources import ContentPlace, Source, SourceEntry
 
+_BY_ENDING = (DropReason.UNKNOWN_LANGUAGE, DropReason.NOT_SUPPORTED)
 _LEFT_OUT = frozenset({DropReason.EXCLUDED, DropReason.VENDORED})
 _UNUSABLE = frozenset({DropReason.BROKEN_REPOSITORY, DropReason.NO_COMMITS})
 
@@ -116,6 +118,7 @@ class Listing:
         self._given: tuple[Root, ...] = ()
         self.roots: list[Root] = []
         self.inputs: list[CorpusInput] = []
+        self.endings: dict[str, Counter[str]] = {str(reason): Counter() for reason in _BY_ENDING}
 
     @property
     def notices(self) -> Sequence[Notice]:
@@ -142,6 +145,9 @@ class Listing:
     def drop(self, key: str, reason: str) -> None:
         """Count a file that is dropped."""
         self._tally.drop(reason)
+        if reason in self.endings:
+            name = key.rpartition("/")[2]
+            self.endings[str(reason)][PurePosixPath(name).suffix.lower() or name] += 1
         if reason == DropReason.NOT_IN_CLONE:
             self._lacking[key.partition("/")[0]] += 1
         if self._on_drop is not None:

@@ -35,11 +35,13 @@ class DropReason(StrEnum):
     GENERATED = "generated"
     SECRET_FILE = "secret_file"  # noqa: S105
     UNKNOWN_LANGUAGE = "unknown_language"
+    NOT_SUPPORTED = "not_supported"
     OVER_MAX_FILES = "over_max_files"
     TOO_LARGE = "too_large"
     TOO_SHORT = "too_short"
     BINARY = "binary"
     NOT_UTF8 = "not_utf8"
+    WRONG_ENCODING = "wrong_encoding"
     LFS_POINTER = "lfs_pointer"
     LONG_LINE = "long_line"
     LONG_LINES_ON_AVERAGE = "long_lines_on_average"
@@ -51,7 +53,6 @@ class DropReason(StrEnum):
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     LIKE_HELD_OUT = "like_held_out"
-    PARSE_FAILURE = "parse_failure"
     NO_HOLES = "no_holes"
     CONTEXT_ONLY = "context_only"
 
@@ -97,8 +98,17 @@ _SETTINGS_OF_GATES = {
     DropReason.LONG_LINE: "corpus.max_line_chars",
     DropReason.LONG_LINES_ON_AVERAGE: "corpus.max_mean_line_chars",
     DropReason.FEW_ALPHANUMERICS: "corpus.min_alphanumeric_share",
-    DropReason.PARSE_FAILURE: "corpus.max_parse_error_share",
     DropReason.DENIED_LICENCE: "corpus.denied_licences",
+}
+
+
+_HINTS = {
+    DropReason.NOT_UTF8: "name the encoding in a first line (# -*- coding: latin-1 -*-), or make "
+    "the file UTF-8: iconv -f latin1 -t utf-8 FILE",
+    DropReason.WRONG_ENCODING: "the file is not in the encoding that it names; mend that line, or "
+    "make the file UTF-8: iconv -f latin1 -t utf-8 FILE",
+    DropReason.NOT_SUPPORTED: "the manifest counts such files by ending (endings_left_out)",
+    DropReason.EXCLUDED: "loosen --include, --exclude and .fimignore",
 }
 
 
@@ -117,17 +127,21 @@ def nothing_made(
     return EmptyDatasetError(
         f"no hole could be made from {names}: {seen}; a data set needs at least one source file"
         f"{told}",
-        hint=next(hints, "") or _hint_for(next(iter(tally.dropped), "")),
+        hint=next(hints, "") or _hint_of_nothing(next(iter(tally.dropped), "")),
         context={"files": tally.report().as_json()},
     )
 
 
-def _hint_for(reason: str) -> str:
-    setting = {str(gate): name for gate, name in _SETTINGS_OF_GATES.items()}.get(reason)
-    if setting is not None:
-        return f"fim config explain {setting} tells how to loosen that gate"
-    if reason == DropReason.EXCLUDED:
-        return "loosen --include, --exclude and .fimignore"
+def hint_for(reason: str) -> str:
+    """Return what to do about files that a gate drops; empty where nothing in particular helps."""
+    for gate, name in _SETTINGS_OF_GATES.items():
+        if gate == reason:
+            return f"fim config explain {name} tells how to loosen that gate"
+    return next((hint for gate, hint in _HINTS.items() if gate == reason), "")
+
+
+def _hint_of_nothing(reason: str) -> str:
     if not reason:
         return "give a folder with source code; git leaves ignored and untracked files out"
-    return "give a folder with source code; --explain FILE says why a file is left out"
+    general = "give a folder with source code; --explain FILE says why a file is left out"
+    return hint_for(reason) or general

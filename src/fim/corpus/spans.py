@@ -177,13 +177,21 @@ class SpanSampler:
             kind = weighted_choice(self._weights(), self._draw())
             for _ in range(_POSITIONS_PER_KIND):
                 position = self._position(low, high)
-                span = None if position is None else self._choosers[kind](position)
+                span = None if position is None else self._between_tags(kind, position)
                 if span is not None and self._is_fair(span):
                     return span
         return None
 
+    def _between_tags(self, kind: str, position: int) -> Span | None:
+        """Return a hole of a kind that crosses no tag of markup, shorter if need be."""
+        span = self._choosers[kind](position)
+        if span is None or self._tree is None:
+            return span
+        end = self._tree.end_before_tags(span.start, span.end)
+        return span if end == span.end else Span(span.start, end, span.kind)
+
     def _weights(self) -> Mapping[str, int]:
-        if self._tree is not None:
+        if self._tree is not None and self._tree.roots:
             return SPAN_WEIGHTS
         return {kind: weight for kind, weight in SPAN_WEIGHTS.items() if kind != "syntax"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fim.corpus.cache import DocumentCache
+from fim.corpus.decoding import read_text
 from fim.corpus.dedup import shingles, signature
 from fim.corpus.documents import Document, make_document, read_content
-from fim.corpus.gates import decode
 from fim.corpus.hashing import normalised_hash, stable_hash
 from fim.corpus.holes import cut_spans
 from fim.corpus.imports import Import, imports_in
@@ -115,10 +115,11 @@ class StudyWorker:
             return None
         if "reason" in facts:
             return Studied(reason=DropReason(facts["reason"]), is_known=True)
-        text = decode(content)
-        if isinstance(text, DropReason):
+        found = read_text(ref.entry.path, content)
+        if isinstance(found, DropReason):
             return None
-        document = Document(repo=ref.repo, path=ref.entry.path, text=text, **facts["document"])
+        place = {"repo": ref.repo, "path": ref.entry.path, "text": found.text}
+        document = Document(**place, **facts["document"])
         return self._passed(
             ref,
             document,
@@ -135,7 +136,9 @@ class StudyWorker:
         normalised = normalised_hash(document.text)
         sketch = signature(shingles(document.text)).tobytes()
         facts = plain_facts(document)
-        if facts is not None and document.text == decode(content):
+        found = read_text(ref.entry.path, content)
+        is_unchanged = not isinstance(found, DropReason) and document.text == found.text
+        if facts is not None and is_unchanged:
             self._new["file", key] = {
                 "document": facts,
                 "normalised": normalised,
@@ -184,6 +187,7 @@ class CutHoles:
         middles: The text in each, of held-out documents alone.
         repeats: For each hole a hash that equal holes of other documents share.
         is_known: The cache knew the content.
+        is_in_part: The grammar understood the document in part.
         reason: Why there is no hole; None where there is one.
         imports: What the document imports, where context is wanted.
         facts: Where its definitions lie in the spool, where context is wanted.
@@ -193,6 +197,7 @@ class CutHoles:
     middles: tuple[str, ...]
     repeats: tuple[bytes, ...]
     is_known: bool = False
+    is_in_part: bool = False
     reason: DropReason | None = None
     imports: tuple[Import, ...] = ()
     facts: SpoolPlace | None = None
@@ -259,6 +264,7 @@ class CutWorker:
             middles=middles if placed.split == HELD_OUT else (),
             repeats=tuple(_repeat_key(document.text, span) for span in spans),
             is_known=is_known,
+            is_in_part=known["is_in_part"],
             reason=None if spans else DropReason(known["reason"]),
             imports=tuple(
                 Import(tuple(parts), level, start) for parts, level, start in known["imports"]
@@ -276,18 +282,21 @@ def analyse(
 ) -> dict[str, Any]:
     """Return the holes of a document, what it defines and what it imports, as plain values.
 
-    The answer depends on its content and the settings alone. The text is parsed once.
+    The answer depends on its content and the settings alone. Where the grammar fails on too much of
+    the text, syntax comes from what it understands alone, else holes are cut by lines.
     """
     tree = grammars.parse(document.text, document.language)
-    is_broken = tree is not None and tree.error_share() > settings.max_parse_error_share
-    spans = () if is_broken else cut_spans(document, tree, settings, lines=lines)
-    with_context = settings.context_items > 0 and not is_broken
+    is_in_part = tree is not None and tree.error_share() > settings.max_parse_error_share
+    if is_in_part:
+        tree = grammars.parse_around_errors(document.text, document.language)
+    spans = cut_spans(document, tree, settings, lines=lines)
+    with_context = settings.context_items > 0
     definitions = definitions_in(tree, document.language, grammars) if with_context else ()
     imports = imports_in(document.text, document.language) if with_context else ()
-    reason = DropReason.PARSE_FAILURE if is_broken else DropReason.NO_HOLES
     return {
         "spans": [[span.start, span.end, span.kind] for span in spans],
-        "reason": str(DropReason.CONTEXT_ONLY if lines == () and not is_broken else reason),
+        "reason": str(DropReason.CONTEXT_ONLY if lines == () else DropReason.NO_HOLES),
+        "is_in_part": is_in_part,
         "definitions": [[item.name, item.start, item.end] for item in definitions],
         "imports": [[list(item.parts), item.level, item.start] for item in imports],
     }

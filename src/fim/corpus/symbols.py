@@ -51,6 +51,10 @@ _QUERIES: Mapping[str, str] = {
     "JavaScript": _ECMASCRIPT + "(class_declaration name: (identifier) @name) @definition",
     "TypeScript": _TYPESCRIPT,
     "TSX": _TYPESCRIPT,
+    "Vue": _TYPESCRIPT,
+    "Svelte": _TYPESCRIPT,
+    "Astro": _TYPESCRIPT,
+    "HTML": _TYPESCRIPT,
     "Java": """
 (class_declaration name: (identifier) @name) @definition
 (interface_declaration name: (identifier) @name) @definition
@@ -136,7 +140,7 @@ def definitions_in(
     from tree_sitter import QueryCursor
 
     found = set()
-    for _, captures in QueryCursor(query).matches(tree.root):
+    for _, captures in (match for root in tree.roots for match in QueryCursor(query).matches(root)):
         names, bodies = captures.get("name", []), captures.get("definition", [])
         if len(names) == 1 and bodies and names[0].text:
             name = names[0].text.decode("utf-8", "replace")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fim.corpus.dedup import (
     NUM_PERMUTATIONS,
@@ -80,10 +82,32 @@ def test_all_pairs_above_the_threshold_are_found() -> None:
     assert any(expected)
 
 
-@pytest.mark.parametrize("text", ["", "one", "one two three"])
-def test_short_texts(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "one", "one two three", "word " * 49])
+def test_short_texts_are_like_the_same_text_alone(text: str) -> None:
     assert len(shingles(text)) <= 1
     assert near_duplicate_groups([text, text + " other words here"], 0.7) == (0, 1)
+    assert near_duplicate_groups([text, f"  {text}\r\n"], 0.7) == (0, 0)
+
+
+HEADERS = (
+    "/*\n * {} */\n",
+    "# {}\n\n",
+    '"""{}"""\n',
+    "<?php\n\n/* {} */\n",
+    "<!-- {} -->\n",
+    "-- {}\n",
+    "#!/bin/sh\n# {}\n",
+)
+
+
+@given(st.sampled_from(HEADERS), st.integers(100, 400), st.integers(0, 2**32))
+def test_leading_comments_count_for_nothing(header: str, num_words: int, seed: int) -> None:
+    licence = header.format(" ".join(words(seed, num_words)))
+    one, other = " ".join(words(seed + 1, 90)), " ".join(words(seed + 2, 90))
+    assert near_duplicate_groups([licence + one, licence + other], 0.7) == (0, 1)
+    assert near_duplicate_groups([licence + one, one], 0.7) == (0, 0)
+    short = " ".join(words(seed + 3, 40))
+    assert near_duplicate_groups([licence + short, licence + short + " more"], 0.7) == (0, 1)
 
 
 def test_union_find_leads_by_the_smallest() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fim.config import CorpusSettings
-from fim.corpus.gates import compile_patterns, decode, path_reason, text_reason
+from fim.corpus.gates import compile_patterns, path_reason, text_reason
 from fim.corpus.reasons import DropReason, Tally, nothing_made
 
 GOOD = "".join(f"def name_{n}(value):\n    return value + other_{n}\n" for n in range(20))
@@ -34,19 +34,6 @@ SETTINGS = CorpusSettings()
 )
 def test_paths(path: str, reason: DropReason | None) -> None:
     assert path_reason(path, compile_patterns(["skip/"])) == reason
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"a\0b", DropReason.BINARY),
-        (b"\xff\xfe", DropReason.NOT_UTF8),
-        (b"version https://git-lfs.github.com/spec/v1\noid", DropReason.LFS_POINTER),
-        (b"\xef\xbb\xbfx\r\n", "x\r\n"),
-    ],
-)
-def test_decoding(content: bytes, expected: str) -> None:
-    assert decode(content) == expected
 
 
 @pytest.mark.parametrize(

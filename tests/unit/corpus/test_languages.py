@@ -72,6 +72,16 @@ SNIPPETS: dict[str, str] = {
         '  for name in "$@"; do\n    write key "$name"\n  done\n}\n'
     ),
 }
+SCRIPT = (
+    "  function save(key: string, value: number) {\n    if (cache.has(key)) {\n"
+    "      write(key, value)\n    }\n    return value\n  }\n"
+)
+SNIPPETS |= {
+    "Vue": f'<script setup lang="ts">\n{SCRIPT}</script>\n<template>{{{{ a }}}}</template>\n',
+    "Svelte": f'<p>{{value}}</p>\n<script lang="ts">\n{SCRIPT}</script>\n',
+    "Astro": f"---\n{SCRIPT}---\n<p>{{value}}</p>\n",
+    "HTML": f"<!doctype html>\n<html><body><script>\n{SCRIPT}</script></body></html>\n",
+}
 WITH_GRAMMAR = {language.name: language for language in LANGUAGES if language.grammar}
 
 
