@@ -7,13 +7,13 @@ import re
 _REACH_CHARS = 200
 _NAMES_READ = 3
 _CUT = re.compile(r"[=:,;(){}\[\]&?|<>]")
-_LITERAL = re.compile(r"([\"'`])[A-Za-z:][\w .-]{0,60}\1\Z")
+_LITERAL = re.compile(r"[({=:]\s*([\"'`])[A-Za-z:$@-][\w .-]{0,60}\1\Z")
 _HINT = re.compile(
     r"[Pp](?:ass|w|sk)|P(?:ASS|W|SK)|[Ss](?:ecret|ess|ig)|S(?:ECRET|ESS|IG)|[Tt]oken|TOKEN|[Kk]ey|KEY"
     r"|[Aa]uth|AUTH|[Cc](?:red|ookie)|C(?:RED|OOKIE)|[Bb]earer|BEARER|[Jj]wt|JWT"
 )
 _ACCESSORS = ("get", "set", "init")
-_OPENERS = tuple("=([{,:\\+>|")
+_OPENERS = tuple("=([{,:\\>|")
 _VALUE = re.compile(r"(?i)\bvalue\W*\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_-]+[A-Za-z0-9]+)*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -31,12 +31,12 @@ _JOINED = re.compile(
 _KEY = frozenset({"key", "keys"})
 _NOT_BEFORE_KEY = frozenset(
     "cache col column composite dedup dedupe dict event foreign group hash host i18n idempotency "
-    "index lookup map message natural object partition primary pub public query row s3 shard site "
+    "index lookup map message natural object partition primary pub public query recv row s3 shard site "
     "sort translation unique verify verifying".split()
 )
 _NEVER = frozenset(
     "alphabet charset characters chars checksum commit crc digest etag fingerprint hash hashes "
-    "integrity keyboard keyword md5 pattern pubkey regex regexp rev revision sha sha1 sha224 sha256 "
+    "integrity keyboard keyword md5 pattern pub pubkey public regex regexp rev revision sha sha1 sha224 sha256 "
     "sha384 sha512 thumbprint tokenizer tokenizers secretary".split()
 )
 _NEVER_LAST = frozenset(
@@ -49,7 +49,7 @@ _NEUTRAL = frozenset(
     "define defaults description digest else encode env environ environment equals export expected "
     "final for from get getenv getattr global header headers hex if in input is item let literal "
     "mut my my new nil none not null ok of option optional or our override param private property "
-    "protected public put raw readonly return sealed self set setdefault setenv some static str "
+    "protected put raw readonly return sealed self set setdefault setenv some static str "
     "std string text the this to type u8 unhexlify using val value values var was with your".split()
 )
 
@@ -83,7 +83,7 @@ def _nearest(left: str) -> str | None:
         names = [name for name in _IDENTIFIER.findall(left, cut + 1, end) if _says_much(name)]
         mark = left[cut] if cut >= 0 else ""
         if names:
-            words = _secret_words(names[-_NAMES_READ:])
+            words = _secret_words(names[-_NAMES_READ if crossed else -1 :])
             is_passed_over = (crossed == "(" and mark in "=(:,") or (crossed in "=<" and mark == ":")
             if words is not None or not (mark and crossed and is_passed_over):
                 return words or ""
@@ -113,7 +113,7 @@ def _secret_words(names: list[str]) -> str | None:
     """Return the words of a secret's name, empty for a name that never is one, None for others."""
     *_, last = parts = [words_of(name) for name in names]
     words = [word for part in parts for word in part]
-    is_id = last[-1] in _NEVER_LAST and last[-2:] not in (["secret", "id"], ["session", "id"])
+    is_id = last[-1] in _NEVER_LAST and last[-2:] != ["session", "id"]
     if is_id or not _NEVER.isdisjoint(last):
         return ""
     before = ["", *words]

@@ -18,6 +18,7 @@ _MIN_KEY_CHARS = 40
 _ALIGNED = ("MII", "MHc", "MHQ", "MIG", "MC4", "MC8", "b3BlbnNzaC1rZXkt")
 _BEGINS = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _ENDS = re.compile(r"-{4,5} ?END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _PRIVATE_LINES = re.compile(r"Private-Lines: ?(\d{1,3})\b")
 _KEY_PIECE = re.compile(
     r"(?P<gap>(?:\\[nrt]|[\s\"'`\\#*;,.&()\[\]>|_-]|//|\+(?=\s|[\"'`]|\Z))+)"
@@ -91,9 +92,9 @@ _SHAPES = (
         "password_in_address",
         "://",
         r"://(?<=[0-9A-Za-z]://)[^\s:/@\"'<>{}$`\\]{0,200}:"
-        r"(?P<short>(?:[^\s/@\"'<>{}$%`\\]|%[0-9A-Fa-f]{2}){6,})@[\w.\[-]",
+        r"(?P<short>(?:[^\s/@,\"'<>{}$%`\\]|%[0-9A-Fa-f]{2}){6,})@[\w.\[-]",
     ),
-    _shape("password_in_address", "://", r"://(?<=[0-9A-Za-z]://)(?P<value>[\w~.-]{16,})@[\w.-]"),
+    _shape("password_in_address", "http", r"https?://(?P<value>[\w~.-]{16,})@[\w.-]"),
     _shape(
         "password_in_command",
         "curl wget",
@@ -113,7 +114,7 @@ def find_shaped(text: str) -> Iterator[Finding]:
         if any(literal in text for literal in shape.literals):
             for match in shape.pattern.finditer(text):
                 name = match.lastgroup or 0
-                value = match[name]
+                value = _ESCAPE.sub("", match[name])
                 if (name != "short" or is_short_secret(value)) and (
                     name != "value" or is_random(value)
                 ):

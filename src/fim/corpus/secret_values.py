@@ -10,7 +10,11 @@ from math import log2
 MIN_CHARS = 16
 _MIN_ENTROPY_SHARE = 0.6
 _MIN_UNLIKE_WORDS = 0.4
-_MIN_PART_CHARS = 3.2
+_MIN_PART_CHARS = 8
+_MAX_NAME_CHARS = 40
+_NAME = re.compile(
+    r"[Tt]oken|TOKEN|[Ss]ecret|SECRET|[Pp]assword|PASSWORD|Key(?![a-z])|[_.-](?:key|KEY)(?![A-Za-z])"
+)
 _DUMMY = re.compile(
     r"(?i)x{4}|\*{3}|REDACTED|EXAMPLE|PLACEHOLDER|CHANGE_?ME|DUMMY|your[_-]|_here\b|-here\b"
 )
@@ -58,9 +62,9 @@ def is_random(value: str) -> bool:
         return False
     if is_uuid(value) or _HEX.fullmatch(value):
         return is_spread(value.replace("-", "")) and not value.isalpha()
-    parts = len(_SEPARATORS.split(value.strip("=")))
     return (
-        parts * _MIN_PART_CHARS <= len(value)
+        max(map(len, _SEPARATORS.split(value))) >= _MIN_PART_CHARS
+        and not (len(value) < _MAX_NAME_CHARS and _NAME.search(value))
         and not _is_sequence(value)
         and is_spread(value)
         and unlike_words(value) >= _MIN_UNLIKE_WORDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,15 @@ _AWS = "aws_secret_key"
 _NAMED_KINDS = frozenset({_ASSIGNED, _COMMENTED, _BEARER, _AWS})
 _COMMENT_MARKS = ("#", "//", "*", "--", ";", "%")
 _RUN = re.compile(
-    r"(?<![A-Za-z0-9_+/.~-])(?:(?=[A-Za-z_+/.~-]*+[0-9])|(?=hf_|api_org_|[A-Z]{16})"
+    r"(?<![A-Za-z0-9_+/.~-])(?=[A-Za-z0-9_+/.~-]{16})(?:(?=[A-Za-z_+/.~-]*+[0-9])|(?=hf_|api_org_|[A-Z]{16})"
     r"|(?<=[\"'`=])(?=[a-z_+/.~-]*+[A-Z]))[A-Za-z0-9_+/.~-]{16,}+={0,2}"
 )
 _MARKED = re.compile(r"(?<!\\)([\"'`])(?P<value>[^\s\"'`\\]{16,512}+)\1")
+_LINE = re.compile(
+    r"(?m)^[ \t]*+(?:export |ENV |ARG |set )?[A-Za-z][\w.-]{2,60}[=:] ?(?P<value>[^\s\"'`\\]{16,512}+)$"
+)
 _MARKS = re.compile(r"[!@#$%^&*?|,;:(){}\[\]<>]")
-_TEMPLATE = re.compile(r"[${%#]\{|\{\w*\}|\$\(|%[sdr(]|:[/?]|<\w|\(\)|\]\[|\.\*|\[\^?[\w-]+\]")
+_TEMPLATE = re.compile(r"[${%#]\{|\{\w*\}|\$\(|%\(|\w:[/?]|<\w|\(\)|\]\[|\[\^?[\w-]+\]")
 _QUOTES = tuple("\"'`")
 _NOT_BEFORE = tuple("@#{$%!*^\\")
 _NOT_AFTER = tuple("([{:@$%#!=")
@@ -40,7 +44,7 @@ _DIGITS = re.compile(r"[0-9]")
 _PARTS = re.compile(r"[^0-9A-Za-z]+")
 _HEX = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
 _MIN_UNLIKE_WORDS = 0.4
-_MIN_BARE_UNLIKE_WORDS = 0.55
+_MIN_BARE_UNLIKE_WORDS = 0.5
 _SURE_CHARS = 32
 _BARE_PART_CHARS = 8
 _SECRET_FILES = re.compile(
@@ -120,12 +124,12 @@ def find_secrets(text: str) -> Iterator[Finding]:
         if found is not None and not _is_taken(found, taken):
             named_end = found.end
             yield found
-    for match in _MARKED.finditer(text):
+    for match in chain(_MARKED.finditer(text), _LINE.finditer(text)):
         value = match["value"]
         if _MARKS.search(value) and _is_password(value):
             start, end = match.span("value")
             found = Finding(_ASSIGNED, ((start, end),))
-            if not _is_taken(found, taken) and secret_name(text, start):
+            if not _is_taken(found, taken) and secret_name(text, start) not in (None, "key"):
                 yield found
 
 
@@ -217,9 +221,9 @@ def _is_name(value: str, after: str) -> bool:
 def _is_like_code(value: str) -> bool:
     """Tell whether a random value without quotes is rather an expression, a constant or a path."""
     parts = len(_PARTS.split(value))
-    if "." in value or parts > len(value) // _BARE_PART_CHARS + 1:
+    if "." in value or value.startswith("0x") or parts > len(value) // _BARE_PART_CHARS + 1:
         return True
-    is_sure = len(value) >= _SURE_CHARS or _HEX.fullmatch(value) is not None
+    is_sure = len(value) >= _SURE_CHARS or value.isalnum() or _HEX.fullmatch(value) is not None
     return not is_sure and unlike_words(value) < _MIN_BARE_UNLIKE_WORDS
 
 
