@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _REACH_CHARS = 200
+_MAX_NEUTRAL_CHARS = 16
 _NAMES_READ = 3
 _CUT = re.compile(r"[=:,;(){}\[\]&?|<>]")
 _LITERAL = re.compile(r"[({=:]\s*([\"'`])[A-Za-z:$@-][\w .-]{0,60}\1\Z")
@@ -63,10 +64,10 @@ def secret_name(text: str, start: int) -> str | None:
     >>> secret_name('String apiKey = new Key("', 25), secret_name('token, commit="', 15)
     ('key', None)
     """
-    if _HINT.search(text, max(0, start - _REACH_CHARS), start) is None:
-        return None
     first = max(text.rfind("\n", 0, start) + 1, start - _REACH_CHARS)
     left = text[first:start]
+    if _HINT.search(left) is None and len(left.strip()) > _MAX_NEUTRAL_CHARS:
+        return None
     found = _nearest(left)
     if found is None and first and text[first - 1] == "\n":
         above = text[max(text.rfind("\n", 0, first - 1) + 1, first - _REACH_CHARS) : first].rstrip()

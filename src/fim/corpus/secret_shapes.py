@@ -68,7 +68,7 @@ _SHAPES = (
     _shape("slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/\w+/T\w+/[\w/]*(?P<part>\w{20,})"),
     _shape(
         "chat_webhook",
-        "/api/webhooks/ webhook.office.com/ chat.googleapis.com/",
+        "webhook googleapis",
         r"(?:/api/webhooks/\d{15,}/(?P<part>[\w-]{40,})"
         r"|webhook\.office\.com/webhookb2/(?P<office>[\w@/-]{80,})"
         r"|chat\.googleapis\.com/v1/spaces/[\w?=/&-]{1,120}?token=(?P<chat>[\w%-]{30,}))",
@@ -78,7 +78,7 @@ _SHAPES = (
     _shape("azure_signature", "sig=", r"[?&]sig=(?P<part>[A-Za-z0-9%+/_-]{40,}(?:%3[dD]|=)?)"),
     _shape(
         "connection_password",
-        "assword= PWD= Pwd= pwd=",
+        "assword= WD= wd=",
         r"(?i)(?:server|data source|host|user id|uid|jdbc:)[^\n]{0,200}?;\s*(?:password|pwd)="
         r"(?P<short>[^;\s\"'{}<>$]{6,})",
     ),
@@ -87,7 +87,7 @@ _SHAPES = (
         "eyJ",
         r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
     ),
-    _shape("telegram_token", ":A", r"(?<!\d)\d{8,10}:A[A-Za-z0-9_-]{34}(?![A-Za-z0-9_-])"),
+    _shape("telegram_token", ":A", r":(?<=\d{8}:)(?P<part>A[A-Za-z0-9_-]{34})(?![A-Za-z0-9_-])"),
     _shape(
         "password_in_address",
         "://",

@@ -26,13 +26,13 @@ _AWS = "aws_secret_key"
 _NAMED_KINDS = frozenset({_ASSIGNED, _COMMENTED, _BEARER, _AWS})
 _COMMENT_MARKS = ("#", "//", "*", "--", ";", "%")
 _RUN = re.compile(
-    r"(?<![A-Za-z0-9_+/.~-])(?=[A-Za-z0-9_+/.~-]{16})(?:(?=[A-Za-z_+/.~-]*+[0-9])|(?=hf_|api_org_|[A-Z]{16})"
-    r"|(?<=[\"'`=])(?=[a-z_+/.~-]*+[A-Z]))[A-Za-z0-9_+/.~-]{16,}+={0,2}"
+    r"(?<![A-Za-z0-9_+/.~-])(?=[A-Za-z0-9_+/.~-]{16})"
+    r"(?:(?=[A-Za-z_+/.~-]*+[0-9])|(?=hf_|api_org_|[A-Z]{16})|(?<=[\"'`=])(?=[a-z_+/.~-]*+[A-Z]))"
+    r"[A-Za-z0-9_+/.~-]{16,}+={0,2}"
 )
-_MARKED = re.compile(r"(?<!\\)([\"'`])(?P<value>[^\s\"'`\\]{16,512}+)\1")
-_LINE = re.compile(
-    r"(?m)^[ \t]*+(?:export |ENV |ARG |set )?[A-Za-z][\w.-]{2,60}[=:] ?(?P<value>[^\s\"'`\\]{16,512}+)$"
-)
+_MARKED = re.compile(r"([\"'`])(?<!\\[\"'`])(?P<value>[^\s\"'`\\]{16,512}+)\1")
+_UNQUOTED = re.compile(r"[=:] ?(?P<value>[^\s\"'`\\]{16,512}+)(?=[\r\n]|\Z)")
+_SETTING = re.compile(r"[ \t]*(?:export |ENV |ARG |set )?[A-Za-z][\w.-]{2,60}[=:] ?")
 _MARKS = re.compile(r"[!@#$%^&*?|,;:(){}\[\]<>]")
 _TEMPLATE = re.compile(r"[${%#]\{|\{\w*\}|\$\(|%\(|\w:[/?]|<\w|\(\)|\]\[|\[\^?[\w-]+\]")
 _QUOTES = tuple("\"'`")
@@ -124,10 +124,13 @@ def find_secrets(text: str) -> Iterator[Finding]:
         if found is not None and not _is_taken(found, taken):
             named_end = found.end
             yield found
-    for match in chain(_MARKED.finditer(text), _LINE.finditer(text)):
+    for match in chain(_MARKED.finditer(text), _UNQUOTED.finditer(text)):
         value = match["value"]
         if _MARKS.search(value) and _is_password(value):
             start, end = match.span("value")
+            line = text.rfind("\n", 0, start) + 1
+            if match.re is _UNQUOTED and _SETTING.fullmatch(text, line, start) is None:
+                continue
             found = Finding(_ASSIGNED, ((start, end),))
             if not _is_taken(found, taken) and secret_name(text, start) not in (None, "key"):
                 yield found
