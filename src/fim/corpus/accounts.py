@@ -92,9 +92,7 @@ def _facts(
 def _content(placed: Sequence[Placed]) -> Mapping[str, object]:
     documents = [item.stored.document for item in placed]
     licences = Counter(document.licence or UNKNOWN for document in documents)
-    redactions = [
-        item.split(":") for document in documents for item in document.redactions.split()
-    ]
+    redactions = [item.split(":") for document in documents for item in document.redactions.split()]
     secrets = Counter(kind for kind, _, _ in redactions)
     characters: Counter[str] = Counter()
     for kind, _, num_removed in redactions:

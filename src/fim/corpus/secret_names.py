@@ -85,7 +85,9 @@ def _nearest(left: str) -> str | None:
         mark = left[cut] if cut >= 0 else ""
         if names:
             words = _secret_words(names[-_NAMES_READ if crossed else -1 :])
-            is_passed_over = (crossed == "(" and mark in "=(:,") or (crossed in "=<" and mark == ":")
+            is_passed_over = (crossed == "(" and mark in "=(:,") or (
+                crossed in "=<" and mark == ":"
+            )
             if words is not None or not (mark and crossed and is_passed_over):
                 return words or ""
         before = left[:cut].rstrip() if mark else ""

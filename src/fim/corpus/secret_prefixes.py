@@ -213,18 +213,16 @@ def prefixed(text: str, start: int, end: int) -> tuple[str, int, int] | None:
 
     An empty range means its first character alone.
     """
-    position = start
-    while True:
-        match = _PATTERN.search(text, position, end) if end > start else None
-        whole = _PATTERN.match(text, match.start() if match else start)
-        if whole is not None:
-            group = whole.lastindex or 0
-            kind = _KINDS[group - 1]
-            if _is_drawn(kind, whole[group]):
-                return kind, whole.start(), whole.end()
-        if match is None:
-            return None
+    match = _PATTERN.search(text, start, end) if end > start else _PATTERN.match(text, start)
+    while match is not None:
+        whole = _PATTERN.match(text, match.start()) or match
+        group = whole.lastindex or 0
+        kind = _KINDS[group - 1]
+        if _is_drawn(kind, whole[group]):
+            return kind, whole.start(), whole.end()
         position = match.end()
+        match = _PATTERN.search(text, position, end) if end > position else None
+    return None
 
 
 def _is_drawn(kind: str, value: str) -> bool:

@@ -65,7 +65,9 @@ def _shape(kind: str, literals: str, pattern: str) -> _Shape:
 
 
 _SHAPES = (
-    _shape("slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/\w+/T\w+/[\w/]*(?P<part>\w{20,})"),
+    _shape(
+        "slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/\w+/T\w+/[\w/]*(?P<part>\w{20,})"
+    ),
     _shape(
         "chat_webhook",
         "webhook googleapis",
@@ -73,8 +75,11 @@ _SHAPES = (
         r"|webhook\.office\.com/webhookb2/(?P<office>[\w@/-]{80,})"
         r"|chat\.googleapis\.com/v1/spaces/[\w?=/&-]{1,120}?token=(?P<chat>[\w%-]{30,}))",
     ),
-    _shape("azure_account_key", "AccountKey=", r"AccountKey=(?P<part>[A-Za-z0-9+/]{60,}={0,2})"),
-    _shape("azure_account_key", "AccessKey=", r"AccessKey=(?P<part>[A-Za-z0-9+/]{40,}={0,2})"),
+    _shape(
+        "azure_account_key",
+        "Key=",
+        r"(?:Account|Access)Key=(?P<part>[A-Za-z0-9+/]{40,}={0,2})",
+    ),
     _shape("azure_signature", "sig=", r"[?&]sig=(?P<part>[A-Za-z0-9%+/_-]{40,}(?:%3[dD]|=)?)"),
     _shape(
         "connection_password",
@@ -91,14 +96,14 @@ _SHAPES = (
     _shape(
         "password_in_address",
         "://",
-        r"://(?<=[0-9A-Za-z]://)[^\s:/@\"'<>{}$`\\]{0,200}:"
-        r"(?P<short>(?:[^\s/@,\"'<>{}$%`\\]|%[0-9A-Fa-f]{2}){6,})@[\w.\[-]",
+        r"://(?<=[0-9A-Za-z]://)(?<!ssh://)(?:[^\s:/@\"'<>{}$`\\]{0,200}:"
+        r"(?P<short>(?:[^\s/@,\"'<>{}$%`\\]|%[0-9A-Fa-f]{2}){6,})"
+        r"|(?P<value>[\w~.-]{16,}))@[\w.\[-]",
     ),
-    _shape("password_in_address", "http", r"https?://(?P<value>[\w~.-]{16,})@[\w.-]"),
     _shape(
         "password_in_command",
-        "curl wget",
-        r"\s(?:-u|--user|-a|--auth)[ =]?[\"']?[\w.@+-]{0,80}:(?P<short>[^\s\"'{}<>$`\\]{8,})",
+        "curl",
+        r"\s(?:-u|--user)[ =]?[\"']?[\w.@+-]{0,80}:(?P<short>[^\s\"'{}<>$`\\]{8,})",
     ),
 )
 SHAPED_KINDS = frozenset({PRIVATE_KEY, PUTTY_KEY, *(shape.kind for shape in _SHAPES)})

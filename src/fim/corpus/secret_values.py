@@ -47,7 +47,7 @@ _PAIRS = frozenset(
     ).split()
     for second in seconds
 )
-_DIGIT, _LOWER, _UPPER = "dlu"
+_DIGIT, _LOWER, _UPPER = "d", "l", "u"
 
 
 def is_random(value: str) -> bool:

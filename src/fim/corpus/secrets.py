@@ -12,7 +12,14 @@ from fim.corpus.languages import language_of
 from fim.corpus.secret_names import secret_name
 from fim.corpus.secret_prefixes import PREFIXED_KINDS, prefixed
 from fim.corpus.secret_shapes import SHAPED_KINDS, Finding, find_shaped
-from fim.corpus.secret_values import MIN_CHARS, is_dummy, is_random, is_spread, is_uuid, unlike_words
+from fim.corpus.secret_values import (
+    MIN_CHARS,
+    is_dummy,
+    is_random,
+    is_spread,
+    is_uuid,
+    unlike_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,8 +207,13 @@ def _in_run(text: str, start: int, end: int, named_end: int) -> Finding | None:
     stop = start + len(value)
     before, after = text[start - 1 : start], text[stop : stop + 1]
     is_bare = before not in _QUOTES
-    if not value or before in _NOT_BEFORE or (
-        is_bare and (not (has_digits or value.isalnum()) or _is_name(value, after))
+    if (
+        not value
+        or before in _NOT_BEFORE
+        or (
+            is_bare
+            and ("." in value or not (has_digits or value.isalnum()) or _is_name(value, after))
+        )
     ):
         return None
     words = secret_name(text, start)
@@ -224,7 +236,7 @@ def _is_name(value: str, after: str) -> bool:
 def _is_like_code(value: str) -> bool:
     """Tell whether a random value without quotes is rather an expression, a constant or a path."""
     parts = len(_PARTS.split(value))
-    if "." in value or value.startswith("0x") or parts > len(value) // _BARE_PART_CHARS + 1:
+    if value.startswith("0x") or parts > len(value) // _BARE_PART_CHARS + 1:
         return True
     is_sure = len(value) >= _SURE_CHARS or value.isalnum() or _HEX.fullmatch(value) is not None
     return not is_sure and unlike_words(value) < _MIN_BARE_UNLIKE_WORDS

@@ -167,13 +167,17 @@ def header(draw: random.Random) -> tuple[str, str]:
 
 
 def address(draw: random.Random) -> tuple[str, str]:
-    drawn = "".join(draw.choices(ALPHABETS[draw.choice(("hex", "base62", "base64url"))], k=length(draw)))
+    drawn = "".join(
+        draw.choices(ALPHABETS[draw.choice(("hex", "base62", "base64url"))], k=length(draw))
+    )
     return draw.choice(ADDRESSES).format(v=drawn), drawn
 
 
 def marked(draw: random.Random) -> tuple[str, str]:
     drawn = password(draw)
-    name = draw.choice(("password", "DB_PASSWORD", "adminPassword", "secret", "SECRET_KEY", "passwd"))
+    name = draw.choice(
+        ("password", "DB_PASSWORD", "adminPassword", "secret", "SECRET_KEY", "passwd")
+    )
     form = draw.choice(("{n} = '{v}'", '"{n}": "{v}"', '{n} := "{v}"', "{n}={v}", "  {n}: '{v}'"))
     return form.format(n=name, v=drawn), drawn
 
@@ -182,7 +186,7 @@ ROWS = sorted(set(_rows()))
 PLACES = (
     'session.headers.update(auth("{v}"))',
     "# ask with {v} until Friday",
-    'fetch(`https://api.example.com/x?k={v}`)',
+    "fetch(`https://api.example.com/x?k={v}`)",
     'print(f"{{user}} {v}\\n")',
     "run('{v}', 3)",
     "{v}",
