@@ -21,7 +21,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _STRONG = frozenset(
     "auth authorization bearer cookie credential credentials creds jwt oauth pass passcode "
     "passphrase passwd password passwords passwort psk pw pwd secret secrets sessid sessionid "
-    "sigkey sshpass token tokens xauth".split()
+    "sigkey sshpass ssws token tokens xauth".split()
 )
 _JOINED = re.compile(
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credentials?|cookie"

@@ -22,14 +22,16 @@ _ALPHABETS = {
     "url": "[0-9A-Za-z_-]",
     "dotted": "[0-9A-Za-z_.~+/=-]",
 }
-_HEX = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
-_MIN_UNLIKE_WORDS = 0.35
-_ANY_VALUE = frozenset({"aws_access_key", "slack_token"})
+_HEX = re.compile(r"[0-9a-f_-]+|[0-9A-F_-]+")
+_MIN_UNLIKE_WORDS = 0.3
+_ANY_VALUE = frozenset({"aws_access_key", "mailchimp_key", "slack_token"})
+_OTHER = "prefixed_token"
+_MIN_OTHER_UNLIKE_WORDS = 0.5
 _TABLE = """
 adafruit_key            base62  24+     aio_
 adobe_secret            lower   32      p8e-
 age_key                 upper   50+     AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1
-ai_provider_key         url     20+     sk-proj- sk-svcacct- sk-admin- sk-None- sk-ant- sk-or- sk-lf-
+ai_provider_key         url     20+     sk-proj- sk-svcacct- sk-admin- sk-None- sk-ant- sk-or-v1- sk-lf-
 ai_provider_key         url     32+     sk-
 airtable_token          dotted  60+     pat
 alibaba_key             base62  16+     LTAI
@@ -58,7 +60,7 @@ databricks_token        hex     32      dapi dkea dose
 daytona_key             hex     40+     dtn_
 digitalocean_token      hex     64      dop_v1_ doo_v1_ dor_v1_
 docker_token            url     20+     dckr_pat_ dckr_oat_ dckr_jti_
-doppler_token           url     30+     dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit. dp.said.
+doppler_token           dotted  30+     dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit. dp.said.
 dropbox_token           url     60+     sl.
 duffel_token            url     32+     duffel_test_ duffel_live_
 dynatrace_token         dotted  60+     dt0c01. dt0s01. dt0s02. dt0s06. dt0s08. dt0s16.
@@ -96,6 +98,7 @@ kaggle_token            hex     32+     KGAT_
 langsmith_key           url     36+     lsv2_pt_ lsv2_sk_ ls__
 launchdarkly_key        url     36      sdk- api- mob-
 linear_key              base62  32+     lin_api_ lin_oauth_ lin_wh_
+lob_key                 hex     35      live_ test_
 mailgun_key             hex     32      key- pubkey-
 mapbox_token            dotted  60+     sk.eyJ pk.eyJ tk.eyJ
 meshy_key               base62  30+     msy_
@@ -132,7 +135,7 @@ rubygems_key            hex     48      rubygems_
 runpod_key              base62  32+     rpa_
 scalingo_token          url     40+     tk-us-
 scaleway_key            upper   17      SCW
-segment_token           base62  32+     sgp_local_ sgp_
+sourcegraph_token       url     40+     sgp_local_ sgp_
 sendgrid_key            dotted  48+     SG.
 sendinblue_key          url     64+     xkeysib- xsmtpsib-
 svix_key                base62  24+     testsk_
@@ -174,6 +177,11 @@ _SHAPES = (
     ("mailchimp_key", r"[0-9a-f]{32}-us[0-9]{1,2}(?![\w-])"),
     ("onepassword_key", r"A3-[0-9A-Z]{6}(?:-?[0-9A-Z]{5,6}){2}(?:-[0-9A-Z]{5}){2,3}(?!\w)"),
     ("maxmind_key", r"[0-9A-Za-z]{6}_[0-9A-Za-z]{29}_mmk(?!\w)"),
+    (
+        _OTHER,
+        r"(?!sha\d)[A-Za-z][0-9A-Za-z]{1,11}(?:[_-][0-9A-Za-z]{1,10}){0,3}[_-]"
+        r"(?=[A-Za-z]*[0-9])(?=[0-9a-z]*[A-Z])(?=[0-9A-Z]*[a-z])[0-9A-Za-z]{30,}+",
+    ),
 )
 
 
@@ -226,10 +234,12 @@ def prefixed(text: str, start: int, end: int) -> tuple[str, int, int] | None:
 
 
 def _is_drawn(kind: str, value: str) -> bool:
+    """Tell whether the part after a prefix is drawn, not a name: by entropy, then by its letters."""
     if is_dummy(value):
         return False
-    return kind in _ANY_VALUE or (is_spread(value) and _is_no_name(value))
-
-
-def _is_no_name(value: str) -> bool:
-    return _HEX.fullmatch(value) is not None or unlike_words(value) >= _MIN_UNLIKE_WORDS
+    if kind in _ANY_VALUE:
+        return True
+    if kind == _OTHER:
+        return unlike_words(re.split("[_-]", value)[-1]) >= _MIN_OTHER_UNLIKE_WORDS
+    is_drawn = _HEX.fullmatch(value) is not None or unlike_words(value) >= _MIN_UNLIKE_WORDS
+    return is_drawn and is_spread(value)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fim.corpus.secret_values import is_random, is_short_secret
+from fim.corpus.secret_values import is_dummy, is_random, is_short_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +106,7 @@ _SHAPES = (
         r"\s(?:-u|--user)[ =]?[\"']?[\w.@+-]{0,80}:(?P<short>[^\s\"'{}<>$`\\]{8,})",
     ),
 )
+_JUDGES = {"short": is_short_secret, "value": is_random}
 SHAPED_KINDS = frozenset({PRIVATE_KEY, PUTTY_KEY, *(shape.kind for shape in _SHAPES)})
 
 
@@ -120,9 +121,8 @@ def find_shaped(text: str) -> Iterator[Finding]:
             for match in shape.pattern.finditer(text):
                 name = match.lastgroup or 0
                 value = _ESCAPE.sub("", match[name])
-                if (name != "short" or is_short_secret(value)) and (
-                    name != "value" or is_random(value)
-                ):
+                is_secret = _JUDGES.get(match.lastgroup or "")
+                if is_secret(value) if is_secret else not is_dummy(value):
                     yield Finding(shape.kind, (match.span(name),))
 
 
