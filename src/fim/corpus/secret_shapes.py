@@ -66,7 +66,7 @@ def _shape(kind: str, literals: str, pattern: str) -> _Shape:
 
 _SHAPES = (
     _shape(
-        "slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/\w+/T\w+/[\w/]*(?P<part>\w{20,})"
+        "slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/\w+/T\w+/(?:\w+/)*(?P<part>\w{20,})"
     ),
     _shape(
         "chat_webhook",

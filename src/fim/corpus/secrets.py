@@ -197,23 +197,31 @@ def _is_taken(found: Finding, taken: Sequence[tuple[int, int]]) -> bool:
 
 
 def _in_run(text: str, start: int, end: int, named_end: int) -> Finding | None:
-    """Return the secret of a run of letters, digits and marks of base64, if it holds one."""
+    """Return the secret of a run of letters, digits and marks of base64, if it holds one.
+
+    A token with a public prefix is the whole run where the name before says so, too.
+    """
     has_digits = _DIGITS.search(text, start, end) is not None
     token = prefixed(text, start, end if has_digits else start)
-    if token is not None:
-        kind, first, last = token
-        return Finding(kind, ((first, last),))
+    named = None
+    if token is None or token[1:] != (start, end):
+        named = _named(text, start, end, named_end, has_digits=has_digits)
+    if token is None or (named and named.start <= token[1] and token[2] < named.end):
+        return named
+    kind, first, last = token
+    return Finding(kind, ((first, last),))
+
+
+def _named(text: str, start: int, end: int, named_end: int, *, has_digits: bool) -> Finding | None:
+    """Return a run that is the value of a secret's name, or the next in a list of such values."""
     value = text[start:end].rstrip(".")
     stop = start + len(value)
     before, after = text[start - 1 : start], text[stop : stop + 1]
     is_bare = before not in _QUOTES
-    if (
-        not value
-        or before in _NOT_BEFORE
-        or (
-            is_bare
-            and ("." in value or not (has_digits or value.isalnum()) or _is_name(value, after))
-        )
+    if not value or before in _NOT_BEFORE:
+        return None
+    if is_bare and (
+        "." in value or not (has_digits or value.isalnum()) or _is_name(value, after)
     ):
         return None
     words = secret_name(text, start)
@@ -225,7 +233,7 @@ def _in_run(text: str, start: int, end: int, named_end: int) -> Finding | None:
         return None
     line = text[text.rfind("\n", 0, start) + 1 : start]
     is_comment = is_bare and any(mark in line for mark in _COMMENT_MARKS)
-    return Finding(_kind_of(words, is_comment=is_comment), ((start, start + len(value)),))
+    return Finding(_kind_of(words, is_comment=is_comment), ((start, stop),))
 
 
 def _is_name(value: str, after: str) -> bool:
