@@ -18,10 +18,16 @@ _OPENERS = tuple("=([{,:\\>|")
 _VALUE = re.compile(r"(?i)\bvalue\W*\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[_-]+[A-Za-z0-9]+)*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_STRONG = frozenset(
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_STRONG = _words(
     "auth authorization bearer cookie credential credentials creds jwt oauth pass passcode "
     "passphrase passwd password passwords passwort psk pw pwd secret secrets sessid sessionid "
-    "sigkey sshpass ssws token tokens xauth".split()
+    "sigkey sshpass ssws token tokens xauth"
 )
 _JOINED = re.compile(
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credentials?|cookie"
@@ -30,28 +36,28 @@ _JOINED = re.compile(
     r"|^(?:passw(?:or)?d|secret|apikey)"
 )
 _KEY = frozenset({"key", "keys"})
-_NOT_BEFORE_KEY = frozenset(
-    "cache col column composite dedup dedupe dict event foreign group hash host i18n idempotency "
-    "index lookup map message natural object partition primary pub public query recv row s3 shard site "
-    "sort translation unique verify verifying".split()
+_NOT_BEFORE_KEY = _words(
+    "cache col column composite dedup dedupe dict event foreign group hash host idempotency "
+    "index lookup map message natural object partition primary pub public query recv row shard "
+    "site sort translation unique verify verifying"
 )
-_NEVER = frozenset(
+_NEVER = _words(
     "alphabet charset characters chars checksum commit crc digest etag fingerprint hash hashes "
-    "integrity keyboard keyword md5 pattern pub pubkey public regex regexp rev revision sha sha1 sha224 sha256 "
-    "sha384 sha512 thumbprint tokenizer tokenizers secretary".split()
+    "integrity keyboard keyword md pattern pub pubkey public regex regexp rev revision secretary "
+    "sha shasum thumbprint tokenizer tokenizers"
 )
-_NEVER_LAST = frozenset(
+_NEVER_LAST = _words(
     "algorithm class dir endpoint ext file filename folder format hint host id ids kind label "
     "length limit link location name names path paths placeholder policy prefix ref region size "
-    "suffix title ttl type uri url urls user username uuid version".split()
+    "suffix title ttl type uri url urls user username uuid version"
 )
-_NEUTRAL = frozenset(
+_NEUTRAL = _words(
     "a an and arg as assert basic be bool box bytes byte char const data dec decode def default "
-    "define defaults description digest else encode env environ environment equals export expected "
-    "final for from get getenv getattr global header headers hex if in input is item let literal "
-    "mut my my new nil none not null ok of option optional or our override param private property "
-    "protected put raw readonly return sealed self set setdefault setenv some static str "
-    "std string text the this to type u8 unhexlify using val value values var was with your".split()
+    "define defaults description digest else encode env environ environment equals export "
+    "expected final for from get getenv getattr global header headers hex if in input is item let "
+    "literal mut my my new nil none not null ok of option optional or our override param private "
+    "property protected put raw readonly return sealed self set setdefault setenv some static str "
+    "std string text the this to type u unhexlify using val value values var was with your"
 )
 
 
@@ -100,7 +106,7 @@ def _nearest(left: str) -> str | None:
 
 
 def _says_much(name: str) -> bool:
-    return any(word not in _NEUTRAL for word in words_of(name))
+    return any(word not in _NEUTRAL and not word.isdigit() for word in words_of(name))
 
 
 def words_of(name: str) -> list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 CHECKED_ON = "2026-11-28"
 CHECKED_AGAINST = "gitleaks b58d3f102cf3a2c84cb7f923d05c25c9b1aed84b (2026-07-22)"
-_ALPHABETS = {
+ALPHABETS = {
     "hex": "[0-9A-Fa-f]",
     "lower": "[0-9a-z]",
     "upper": "[0-9A-Z]",
@@ -31,7 +31,8 @@ _TABLE = """
 adafruit_key            base62  24+     aio_
 adobe_secret            lower   32      p8e-
 age_key                 upper   50+     AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1
-ai_provider_key         url     20+     sk-proj- sk-svcacct- sk-admin- sk-None- sk-ant- sk-or-v1- sk-lf-
+ai_provider_key         url     20+     sk-proj- sk-svcacct- sk-admin-
+ai_provider_key         url     20+     sk-None- sk-ant- sk-or-v1- sk-lf-
 ai_provider_key         url     32+     sk-
 airtable_token          dotted  60+     pat
 alibaba_key             base62  16+     LTAI
@@ -78,7 +79,8 @@ gemini_key              dotted  30+     AQ.Ab8
 github_fine_grained_token base64 36+    github_pat_
 github_token            dotted  36+     ghs_ ghu_
 github_token            base62  36+     ghp_ gho_ ghr_
-gitlab_token            dotted  18+     glpat- gldt- glrt- glrtr- glptt- glft- glimt- glagent- gloas- glcbt-
+gitlab_token            dotted  18+     glpat- gldt- glrt- glrtr- glptt-
+gitlab_token            dotted  18+     glft- glimt- glagent- gloas- glcbt-
 gitlab_token            dotted  18+     glsoat- glffct- glwt- GR1348941
 google_api_key          url     35+     AIza
 google_oauth_secret     url     24+     GOCSPX-
@@ -121,8 +123,10 @@ postman_key             url     40+     PMAK- PMAT-
 posthog_key             url     32+     phx_ phs_
 prefect_key             base62  36      pnu_ pnb_
 private_key_base64      base64  60+     LS0tLS1CRUdJTiBSU0EgUFJJVkFURS LS0tLS1CRUdJTiBQUklWQVRFI
-private_key_base64      base64  60+     LS0tLS1CRUdJTiBFQyBQUklWQVRFI LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVE
-private_key_base64      base64  60+     LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURS LS0tLS1CRUdJTiBQR1AgUFJJVkFUR
+private_key_base64      base64  60+     LS0tLS1CRUdJTiBFQyBQUklWQVRFI
+private_key_base64      base64  60+     LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVE
+private_key_base64      base64  60+     LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURS
+private_key_base64      base64  60+     LS0tLS1CRUdJTiBQR1AgUFJJVkFUR
 pulumi_token            hex     40      pul-
 pypi_token              url     50+     pypi-
 railway_token           url     36+     rw_
@@ -150,7 +154,8 @@ square_token            url     22+     sq0atp- sq0csp- sq0idp- sq0cgp- EAAA
 stripe_key              base62  10+     sk_live_ sk_test_ rk_live_ rk_test_ sk_prod_ rk_prod_
 stripe_webhook_secret   base64  24+     whsec_
 supabase_key            url     20+     sb_secret_ sbp_ sbp_oauth_
-tailscale_key           url     16+     tskey-auth- tskey-api- tskey-client- tskey-webhook- tskey-scim- tskey-
+tailscale_key           url     16+     tskey-auth- tskey-api- tskey-client-
+tailscale_key           url     16+     tskey-webhook- tskey-scim- tskey-
 tavily_key              url     28+     tvly-
 tencent_key             base62  28+     AKID
 together_key            url     30+     tgp_v1_
@@ -185,7 +190,7 @@ _SHAPES = (
 )
 
 
-def _rows() -> Iterator[tuple[str, str, str]]:
+def prefix_rows() -> Iterator[tuple[str, str, str]]:
     """Yield kind, prefix and pattern of the drawn part of every row, longest prefixes first."""
     rows = [line.split() for line in _TABLE.strip().split("\n")]
     entries = [
@@ -194,14 +199,14 @@ def _rows() -> Iterator[tuple[str, str, str]]:
         for prefix in prefixes
     ]
     for prefix, kind, alphabet, count in sorted(entries, key=lambda row: (-len(row[0]), row)):
-        characters = _ALPHABETS[alphabet]
+        characters = ALPHABETS[alphabet]
         times = f"{{{count[:-1]},}}+" if count.endswith("+") else f"{{{count}}}(?![0-9A-Za-z])"
         yield kind, prefix, characters + times
 
 
 def _compiled() -> tuple[re.Pattern[str], tuple[str, ...]]:
     by_letter: dict[str, list[tuple[str, str]]] = {}
-    for kind, prefix, drawn in _rows():
+    for kind, prefix, drawn in prefix_rows():
         by_letter.setdefault(prefix[0], []).append((kind, f"{re.escape(prefix[1:])}({drawn})"))
     by_letter[""] = [(kind, f"({pattern})") for kind, pattern in _SHAPES]
     tree = [
@@ -234,7 +239,7 @@ def prefixed(text: str, start: int, end: int) -> tuple[str, int, int] | None:
 
 
 def _is_drawn(kind: str, value: str) -> bool:
-    """Tell whether the part after a prefix is drawn, not a name: by entropy, then by its letters."""
+    """Tell whether the part after a prefix is drawn, not a name: by its letters and entropy."""
     if is_dummy(value):
         return False
     if kind in _ANY_VALUE:

@@ -21,7 +21,7 @@ _ENDS = re.compile(r"-{4,5} ?END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)? ?-{4,
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _PRIVATE_LINES = re.compile(r"Private-Lines: ?(\d{1,3})\b")
 _KEY_PIECE = re.compile(
-    r"(?P<gap>(?:\\[nrt]|[\s\"'`\\#*;,.&()\[\]>|_-]|//|\+(?=\s|[\"'`]|\Z))+)"
+    r"(?P<gap>(?:\\[nrt]|[\s\"'`\\#*;,.&()\[\]>|_]|//|--?(?=\s)|\+(?=\s|[\"'`]|\Z))+)"
     r"|(?P<header>(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID|Subject|x-\w+):"
     r"(?:(?!\\n)[^\n\"'`])*)"
     r"|(?P<data>=?[A-Za-z0-9+/]+={0,2})"
@@ -90,7 +90,7 @@ _SHAPES = (
     _shape(
         "json_web_token",
         "eyJ",
-        r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+        r"(?<![A-Za-z0-9])eyJ[\w-]{8,2000}\.eyJ[\w-]{8,8000}\.[\w-]{8,}",
     ),
     _shape("telegram_token", ":A", r":(?<=\d{8}:)(?P<part>A[A-Za-z0-9_-]{34})(?![A-Za-z0-9_-])"),
     _shape(
@@ -128,28 +128,26 @@ def find_shaped(text: str) -> Iterator[Finding]:
 
 def _private_keys(text: str) -> Iterator[Finding]:
     for begin in _BEGINS.finditer(text):
-        limit = min(len(text), begin.end() + _MAX_KEY_CHARS)
-        end = _ENDS.search(text, begin.end(), limit)
-        data, stop = _key_data(text, begin.end(), end.start() if end else limit)
+        data, stop = _key_data(text, begin.end())
         if _is_key(text, data):
-            is_open = end is None or stop < end.start()
-            ends = (end.span(),) if end and not is_open else ()
-            yield Finding(PRIVATE_KEY, (begin.span(), *data, *ends), is_open=is_open)
+            end = _ENDS.match(text, stop)
+            ends = (end.span(),) if end else ()
+            yield Finding(PRIVATE_KEY, (begin.span(), *data, *ends), is_open=end is None)
 
 
 def _putty_keys(text: str) -> Iterator[Finding]:
     for begin in _PRIVATE_LINES.finditer(text):
-        data, _ = _key_data(text, begin.end(), min(len(text), begin.end() + _MAX_KEY_CHARS))
+        data, _ = _key_data(text, begin.end())
         data = data[: int(begin[1])]
         if _is_key(text, data):
             yield Finding(PUTTY_KEY, tuple(data))
 
 
-def _key_data(text: str, start: int, end: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the runs of base64 from a place on, marks between them left out, and where they end."""
+def _key_data(text: str, start: int) -> tuple[list[tuple[int, int]], int]:
+    """Return the runs of base64 from a place on, without marks between, and where they end."""
     data = []
     position = start
-    while position < end and (match := _KEY_PIECE.match(text, position, end)):
+    while position < start + _MAX_KEY_CHARS and (match := _KEY_PIECE.match(text, position)):
         position = match.end()
         if match.lastgroup == "data":
             data.append(match.span())

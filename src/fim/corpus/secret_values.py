@@ -27,7 +27,7 @@ _SHORT_DUMMY = re.compile(
 )
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
-_SEPARATORS = re.compile(r"[^0-9A-Za-z]+")
+_SEPARATORS = re.compile(r"[^0-9A-Za-z+]+")
 _ALPHABETS = tuple(
     (re.compile(pattern), size)
     for pattern, size in (
@@ -38,15 +38,33 @@ _ALPHABETS = tuple(
         (r"[0-9A-Za-z]+", 62),
     )
 )
-_PAIRS = frozenset(
-    first + second
-    for first, *seconds in (
-        "aabcdgilmnprstu baeiloru caceghiklorstu dadeilors eabcdefglmnprstvx faefilors geirs haeio "
-        "iabcdefglmnoprstvz ke ladeilostuy maeiops nacdefginostv ocdglmnoprstuvw paeiloprstu qu "
-        "racdeimnoprstuy sacehiopstuy tacehiloprstuy ubeilmnprst vaei wai yp ze"
-    ).split()
-    for second in seconds
-)
+_USUAL_AFTER = {
+    "a": "abcdgilmnprstu",
+    "b": "aeiloru",
+    "c": "aceghiklorstu",
+    "d": "adeilors",
+    "e": "abcdefglmnprstvx",
+    "f": "aefilors",
+    "g": "eirs",
+    "h": "aeio",
+    "i": "abcdefglmnoprstvz",
+    "k": "e",
+    "l": "adeilostuy",
+    "m": "aeiops",
+    "n": "acdefginostv",
+    "o": "cdglmnoprstuvw",
+    "p": "aeiloprstu",
+    "q": "u",
+    "r": "acdeimnoprstuy",
+    "s": "acehiopstuy",
+    "t": "acehiloprstuy",
+    "u": "beilmnprst",
+    "v": "aei",
+    "w": "ai",
+    "y": "p",
+    "z": "e",
+}
+_PAIRS = frozenset(first + second for first, after in _USUAL_AFTER.items() for second in after)
 _DIGIT, _LOWER, _UPPER = "d", "l", "u"
 
 
@@ -84,12 +102,12 @@ def is_dummy(value: str) -> bool:
 def is_short_secret(value: str) -> bool:
     """Tell whether a password of an address is no word: digits among others, few repeats."""
     if len(value) >= MIN_CHARS:
-        return is_random(value) or (is_mixed(value) and not is_dummy(value))
-    varied = is_mixed(value) and len(set(value)) * 2 >= len(value)
+        return is_random(value) or (_is_mixed(value) and not is_dummy(value))
+    varied = _is_mixed(value) and len(set(value)) * 2 >= len(value)
     return varied and _SHORT_DUMMY.search(value) is None
 
 
-def is_mixed(value: str) -> bool:
+def _is_mixed(value: str) -> bool:
     """Tell whether digits stand among letters or marks and the value is no run of words."""
     if not any(map(str.isdigit, value)):
         return False

@@ -1,4 +1,4 @@
-"""Find secrets in source text and take them out: known tokens, key blocks, values of secret names."""
+"""Find secrets in source text and take them out: tokens, key blocks, values of secret names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RUN = re.compile(
 _MARKED = re.compile(r"([\"'`])(?<!\\[\"'`])(?P<value>[^\s\"'`\\]{16,512}+)\1")
 _UNQUOTED = re.compile(r"[=:] ?(?P<value>[^\s\"'`\\]{16,512}+)(?=[\r\n]|\Z)")
 _SETTING = re.compile(r"[ \t]*(?:export |ENV |ARG |set )?[A-Za-z][\w.-]{2,60}[=:] ?")
-_MARKS = re.compile(r"[!@#$%^&*?|,;:(){}\[\]<>]")
+_MARKS = re.compile(r"[!@#$%^&*?|,;:(){}\[\]<>]|=[^=]")
 _TEMPLATE = re.compile(r"[${%#]\{|\{\w*\}|\$\(|%\(|\w:[/?]|<\w|\(\)|\]\[|\[\^?[\w-]+\]")
 _QUOTES = tuple("\"'`")
 _NOT_BEFORE = tuple("@#{$%!*^\\")
@@ -151,9 +151,11 @@ def redact(text: str) -> CleanText | None:
     None where that is not safe: a key whose end is not found, more than 20 secrets, or a secret
     that is still found afterwards.
     """
-    found = _everywhere(text)
+    found = list(find_secrets(text))
     if not found:
         return CleanText(text, ())
+    if len(found) <= MAX_REDACTIONS:
+        found = _everywhere(text, found)
     if len(found) > MAX_REDACTIONS or any(item.is_open for item in found):
         return None
     parts: list[str] = []
@@ -177,11 +179,11 @@ def redact(text: str) -> CleanText | None:
     return None if find_secret(clean) is not None else CleanText(clean, tuple(redactions))
 
 
-def _everywhere(text: str) -> list[Finding]:
+def _everywhere(text: str, secrets: Sequence[Finding]) -> list[Finding]:
     """Return what is found and every other place of it, in order, the longest first."""
-    found = list(find_secrets(text))
+    found = list(secrets)
     places = {(item.start, item.end) for item in found}
-    for item in list(found):
+    for item in secrets:
         secret = text[item.start : item.end]
         edge = "" if len(secret) >= MIN_CHARS else r"(?<!\w){}(?!\w)"
         pattern = re.compile((edge or "{}").format(re.escape(secret)))
@@ -220,9 +222,7 @@ def _named(text: str, start: int, end: int, named_end: int, *, has_digits: bool)
     is_bare = before not in _QUOTES
     if not value or before in _NOT_BEFORE:
         return None
-    if is_bare and (
-        "." in value or not (has_digits or value.isalnum()) or _is_name(value, after)
-    ):
+    if is_bare and ("." in value or not (has_digits or value.isalnum()) or _is_name(value, after)):
         return None
     words = secret_name(text, start)
     if words is None and named_end >= 0 and _NEXT_IN_LIST.fullmatch(text, named_end, start):
