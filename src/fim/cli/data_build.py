@@ -239,6 +239,7 @@ def build_answer(built: BuiltCorpus, *, seconds: float) -> dict[str, object]:
         "out": str(built.out),
         "files": built.manifest["files"],
         "holes": built.manifest["holes"],
+        "content": built.manifest["content"],
         "examples": num_examples(built),
         "known_from_cache": dict(built.num_known),
         "seconds": round(seconds, 3),
@@ -279,7 +280,7 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     if output.is_json:
         output.write_json(answer)
         return
-    rows = [*_counts(built, "files"), *_counts(built, "holes")]
+    rows = [*_counts(built, "files"), *_counts(built, "holes"), *_redacted(built)]
     rows += [
         (f"{split.replace('_', '-')} examples", f"{number:,}")
         for split, number in num_examples(built).items()
@@ -298,6 +299,19 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     output.hint(f"fim data check {built.out}")
     output.hint(f"fim train --data {built.out}")
     output.write_text(f"{built.out}\n")
+
+
+def _redacted(built: BuiltCorpus) -> list[tuple[str, str]]:
+    content = built.manifest["content"]
+    counts = content if isinstance(content, Mapping) else {}
+    kinds = (counts.get(f"redacted_{name}", {}) for name in ("secrets", "characters"))
+    num_secrets, num_characters = (sum(kind.values()) for kind in kinds)
+    if not num_secrets:
+        return []
+    return [
+        ("secrets replaced", f"{num_secrets:,}"),
+        ("  their characters", f"{num_characters:,}"),
+    ]
 
 
 def _counts(built: BuiltCorpus, part: str) -> list[tuple[str, str]]:
