@@ -8,10 +8,13 @@ _REACH_CHARS = 200
 _MAX_NEUTRAL_CHARS = 16
 _NAMES_READ = 3
 _CUT = re.compile(r"[=:,;(){}\[\]&?|<>]")
-_LITERAL = re.compile(r"[({=:]\s*([\"'`])[A-Za-z:$@-][\w .-]{0,60}\1\Z")
+_LITERAL = re.compile(r"[({=:,]\s*([\"'`])[A-Za-z:$@-][\w .-]{0,60}\1(?:\.\w+\(\))?\Z")
 _HINT = re.compile(
     r"[Pp](?:ass|w|sk)|P(?:ASS|W|SK)|[Ss](?:ecret|ess|ig)|S(?:ECRET|ESS|IG)|[Tt]oken|TOKEN|[Kk]ey|KEY"
     r"|[Aa]uth|AUTH|[Cc](?:red|ookie)|C(?:RED|OOKIE)|[Bb]earer|BEARER|[Jj]wt|JWT"
+)
+_PAIR = re.compile(
+    r"(?:[Aa]uth|[Cc]red|[Ll]ogin)\w*\s*(?:=\s*)?[(\[]\s*[\"'][^\"'\n]*[\"']\s*,\s*[\"']\Z"
 )
 _ACCESSORS = ("get", "set", "init")
 _OPENERS = tuple("=([{,:\\>|")
@@ -52,12 +55,13 @@ _NEVER_LAST = _words(
     "suffix title ttl type uri url urls user username uuid version"
 )
 _NEUTRAL = _words(
-    "a an and arg as assert basic be bool box bytes byte char const data dec decode def default "
-    "define defaults description digest else encode env environ environment equals export "
-    "expected final for from get getenv getattr global header headers hex if in input is item let "
-    "literal mut my my new nil none not null ok of option optional or our override param private "
-    "property protected put raw readonly return sealed self set setdefault setenv some static str "
-    "std string text the this to type u unhexlify using val value values var was with your"
+    "a an and arg as assert b basic be bool box br byte bytes c char const data dec decode def "
+    "default defaults define description digest else encode env environ environment equals "
+    "expected export f final for fr from get getattr getenv global header headers hex if in "
+    "input is item l let literal mut my new nil none not null of ok option optional or our "
+    "override param private property protected put r raw rb readonly return rf sealed self set "
+    "setdefault setenv some static std str string text the this to type u unhexlify using val "
+    "value values var was with your "
 )
 
 
@@ -74,7 +78,7 @@ def secret_name(text: str, start: int) -> str | None:
     left = text[first:start]
     if _HINT.search(left) is None and len(left.strip()) > _MAX_NEUTRAL_CHARS:
         return None
-    found = _nearest(left)
+    found = "auth" if _PAIR.search(left) else _nearest(left)
     if found is None and first and text[first - 1] == "\n":
         above = text[max(text.rfind("\n", 0, first - 1) + 1, first - _REACH_CHARS) : first].rstrip()
         if above.endswith(_OPENERS) or _VALUE.search(left):

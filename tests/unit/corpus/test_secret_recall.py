@@ -94,6 +94,19 @@ QUOTED = (
     'echo "{n}={v}" >> env',
     'url = "https://api.example.com/v1?{n}={v}&page=2"',
     '# {n}: "{v}"',
+    "{n} = b'{v}'",
+    '{n} = f"{v}"',
+    '{n} = """{v}"""',
+    'requests.get(url, auth=("{n}", "{v}"))',
+    'buildConfigField("String", "{n}", "\\"{v}\\"")',
+    'map.insert("{n}".to_string(), "{v}".to_string());',
+    'Config{{Host: "x", {n}: "{v}"}}',
+    '{{"user": "bob", "{n}": "{v}", "n": 1}}',
+    'variable "{n}" {{ default = "{v}" }}',
+    '(def {n} "{v}")',
+    'System.setProperty("{n}", "{v}");',
+    'curl -H "{n}: {v}" https://example.org',
+    '"url": "https://example.org/hook?{n}={v}"',
 )
 BARE = (
     "{n}={v}",
@@ -110,6 +123,11 @@ BARE = (
     "# {n}: {v}",
     "// the {n} is {v}",
     "{n} ?= {v}",
+    "$env:{n} = {v}",
+    "setx {n} {v}",
+    "RUN export {n}={v} && make",
+    "//registry.example.org/:_{n}={v}",
+    "machine example.org login me password {v}",
 )
 HEADERS = (
     "Authorization: Bearer {v}",

@@ -135,6 +135,7 @@ token.kind = SyntaxKind.NumericLiteralToken2
 secret = secrets.token_urlsafe(32)
 credentials = Credentials.from_service_account_file("service-account-2024.json")
 auth=("admin", "admin123")
+tokens = r"H{{1,2}}|h{{1,2}}|m{{1,2}}|YYYY|YY|M{{1,4}}|D{{1,4}}|zz|A|X|dddd|ddd|d"
 """
 
 
