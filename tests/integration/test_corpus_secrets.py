@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import string
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fim.cli.app import make_app
+from fim.corpus.secret_prefixes import ALPHABETS, prefix_rows
 from fim.corpus.secrets import SECRET_RULES
 
 DRAW = random.Random(11)
@@ -61,7 +64,37 @@ SAMPLES: dict[str, tuple[str, str]] = {
     "json_web_token": ("eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.{}", letters(30)),
     "password_in_address": ("postgres://app:{}@db.internal/app", letters(14)),
     "assigned_secret": ("DB_PASSWORD = '{}'", letters(20)),
+    "chat_webhook": ("https://discord.com/api/webhooks/123456789012345678/{}", letters(68)),
+    "password_in_command": ("curl -u admin:{} https://x", letters(20)),
+    "atlas_token": ("a1B2c3D4e5F6g7.atlasv1.{}", letters(67)),
+    "azure_client_secret": ("a1B8Q~{}", letters(34)),
+    "azure_service_key": ("{}", letters(52) + "JQQJ99" + letters(26)),
+    "discord_token": ("M{}", f"{letters(25)}.G{letters(5)}.{letters(38)}"),
+    "mailchimp_key": ("{}-us12", letters(32, HEX)),
+    "maxmind_key": ("a1B2c3_{}_mmk", letters(29)),
+    "onepassword_key": ("A3-{}", "ASWWYB-798JRYLJVD4-23DC2-86TVM-H43EB"),
+    "prefixed_token": ("zzyx_live_{}", letters(32)),
 }
+LETTERS = {
+    "hex": HEX,
+    "lower": string.ascii_lowercase + string.digits,
+    "upper": UPPER,
+    "base32": string.ascii_uppercase + "234567",
+}
+
+
+def from_table() -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield a sample of each kind of the table of prefixes that has none yet."""
+    classes = {text: name for name, text in ALPHABETS.items()}
+    for kind, prefix, pattern in prefix_rows():
+        if kind not in SAMPLES:
+            characters, times = re.fullmatch(r"(\[.*?\])\{(\d+).*", pattern).groups()
+            alphabet = LETTERS.get(classes[characters], string.ascii_letters + string.digits)
+            drawn = "".join(DRAW.choices(alphabet, k=int(times)))
+            yield kind, (f"{prefix}{{}}", drawn)
+
+
+SAMPLES.update(dict(from_table()))
 
 
 def module(seed: int, extra: str = "") -> str:
@@ -100,7 +133,7 @@ def test_no_planted_secret_stands_in_any_output_of_any_command(
         (root / f"with_{name}.py").write_text(module(number, planted(text)))
     for name in (".env", "id_rsa", "server.pem", "credentials.json"):
         (root / name).write_text(f"TOKEN={SAMPLES['github_token'][1]}\n")
-    for number in range(100, 106):
+    for number in range(900, 906):
         (root / f"plain_{number}.py").write_text(module(number))
     app = make_app()
     told = []
@@ -131,3 +164,7 @@ def test_no_planted_secret_stands_in_any_output_of_any_command(
     assert manifest["content"]["redacted_files"] + manifest["files"]["dropped"].get(
         "secret", 0
     ) == len(SAMPLES)
+    characters = manifest["content"]["redacted_characters"]
+    assert characters.keys() == manifest["content"]["redacted_secrets"].keys()
+    assert characters["github_token"] == 2 * len("ghp_" + SAMPLES["github_token"][1])
+    assert json.loads(told[2])["content"]["redacted_characters"] == characters

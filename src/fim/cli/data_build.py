@@ -288,7 +288,12 @@ def _tell(session: Session, built: BuiltCorpus, answer: Mapping[str, object]) ->
     if output.is_json:
         output.write_json(answer)
         return
-    rows = [*_counts(built, "files"), *_notes(built), *_counts(built, "holes")]
+    rows = [
+        *_counts(built, "files"),
+        *_notes(built),
+        *_counts(built, "holes"),
+        *_redacted(built),
+    ]
     rows += [
         (f"{split.replace('_', '-')} examples", f"{number:,}")
         for split, number in num_examples(built).items()
@@ -322,6 +327,19 @@ def _notes(built: BuiltCorpus) -> list[tuple[str, str]]:
     named = {f"transcoded: {name}": number for name, number in content["transcoded"].items()}
     named |= {name.replace("_", " "): content[name] for name in ("cr_line_ends", "parsed_in_part")}
     return [(f"  {name}", f"{number:,}") for name, number in named.items() if number]
+
+
+def _redacted(built: BuiltCorpus) -> list[tuple[str, str]]:
+    content = built.manifest["content"]
+    counts = content if isinstance(content, Mapping) else {}
+    kinds = (counts.get(f"redacted_{name}", {}) for name in ("secrets", "characters"))
+    num_secrets, num_characters = (sum(kind.values()) for kind in kinds)
+    if not num_secrets:
+        return []
+    return [
+        ("secrets replaced", f"{num_secrets:,}"),
+        ("  their characters", f"{num_characters:,}"),
+    ]
 
 
 def _counts(built: BuiltCorpus, part: str) -> list[tuple[str, str]]:

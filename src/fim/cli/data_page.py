@@ -77,6 +77,7 @@ def _manifest_groups(manifest: Mapping[str, object]) -> list[ChartGroup]:
     content = (
         make_chart("Licences of the files", _counts(manifest, "content", "licences")),
         make_chart("Secrets replaced", _counts(manifest, "content", "redacted_secrets")),
+        make_chart("Characters replaced", _counts(manifest, "content", "redacted_characters")),
     )
     return [
         ChartGroup("What was left out, by reason", dropped),

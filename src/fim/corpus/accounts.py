@@ -97,9 +97,11 @@ def _facts(
 def _content(placed: Sequence[Placed]) -> Mapping[str, object]:
     documents = [item.stored.document for item in placed]
     licences = Counter(document.licence or UNKNOWN for document in documents)
-    secrets = Counter(
-        item.partition(":")[0] for document in documents for item in document.redactions.split()
-    )
+    redactions = [item.split(":") for document in documents for item in document.redactions.split()]
+    secrets = Counter(kind for kind, _, _ in redactions)
+    characters: Counter[str] = Counter()
+    for kind, _, num_removed in redactions:
+        characters[kind] += int(num_removed)
     transcoded = Counter(document.encoding for document in documents if document.encoding)
     return {
         "licences": dict(sorted(licences.items())),
@@ -108,6 +110,7 @@ def _content(placed: Sequence[Placed]) -> Mapping[str, object]:
         "cr_line_ends": sum("cr_line_ends" in document.flags.split() for document in documents),
         "redacted_files": sum(bool(document.redactions) for document in documents),
         "redacted_secrets": dict(sorted(secrets.items())),
+        "redacted_characters": dict(sorted(characters.items())),
     }
 
 

@@ -49,7 +49,8 @@ def render_card(manifest: Mapping[str, object]) -> str:
         "The licence of the code is that of its sources; this set adds none.",
         _table(("licence", "files"), _counts(content, "licences")),
         f"Secrets replaced by a placeholder: {_total(content, 'redacted_secrets'):,}, in "
-        f"{content.get('redacted_files', 0)} files; no hole touches one.",
+        f"{content.get('redacted_files', 0)} files, "
+        f"{_total(content, 'redacted_characters'):,} characters; no hole touches one.",
         "## Languages and kinds of holes (train)",
         _table(("language", "rows"), _counts(_part(splits, "train"), "languages")),
         _table(("kind", "rows"), _counts(_part(splits, "train"), "span_kinds")),

@@ -40,7 +40,8 @@ class Document:
         text: Decoded content, line ends as found, without a byte order mark.
         content: Hash of the exact text.
         licence: SPDX expression, empty where none is known.
-        redactions: Kind and characters of each placeholder of a secret, ``kind:start-end``.
+        redactions: Each placeholder of a secret, ``kind:start-end:removed``: its kind, where it
+            stands and how many characters it stands for.
         flags: ``not_nfc`` where a tokenizer that composes characters changes the text, and
             ``cr_line_ends`` where the file had carriage returns alone.
         encoding: What the file was in, empty for UTF-8.
@@ -59,7 +60,7 @@ class Document:
     @property
     def redacted_places(self) -> tuple[tuple[int, int], ...]:
         """Where placeholders of secrets stand (characters)."""
-        places = (item.partition(":")[2].split("-") for item in self.redactions.split())
+        places = (item.split(":")[1].split("-") for item in self.redactions.split())
         return tuple((int(start), int(end)) for start, end in places)
 
     @property
@@ -194,7 +195,9 @@ def make_document(ref: FileRef, content: bytes, settings: CorpusSettings) -> Doc
         reason = DropReason.DENIED_LICENCE
     if reason is not None or clean is None:
         return reason or DropReason.SECRET
-    places = " ".join(f"{item.kind}:{item.start}-{item.end}" for item in clean.redactions)
+    places = " ".join(
+        f"{item.kind}:{item.start}-{item.end}:{item.num_removed}" for item in clean.redactions
+    )
     return Document(
         repo=ref.repo,
         path=ref.entry.path,

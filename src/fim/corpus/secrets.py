@@ -1,30 +1,71 @@
-"""Find obvious secrets in source text: known keys, private keys, passwords in addresses."""
+"""Find secrets in source text and take them out: tokens, key blocks, values of secret names."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from fim.corpus.languages import language_of
+from fim.corpus.secret_names import secret_name
+from fim.corpus.secret_prefixes import PREFIXED_KINDS, prefixed
+from fim.corpus.secret_shapes import SHAPED_KINDS, Finding, find_shaped
+from fim.corpus.secret_values import (
+    MIN_CHARS,
+    is_dummy,
+    is_random,
+    is_spread,
+    is_uuid,
+    unlike_words,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 MAX_REDACTIONS = 20
-COMMENTED_SECRET = "commented_secret"  # noqa: S105
-_END_OF_KEY = "-----END"
-_FEW_DIGITS = 2
+_ASSIGNED = "assigned_secret"
+_COMMENTED = "commented_secret"
+_BEARER = "bearer_token"
+_AWS = "aws_secret_key"
+_NAMED_KINDS = frozenset({_ASSIGNED, _COMMENTED, _BEARER, _AWS})
 _COMMENT_MARKS = ("#", "//", "*", "--", ";", "%")
+_RUN = re.compile(
+    r"(?<![A-Za-z0-9_+/.~-])(?=[A-Za-z0-9_+/.~-]{16})"
+    r"(?:(?=[A-Za-z_+/.~-]*+[0-9])|(?=hf_|api_org_|[A-Z]{16})|(?<=[\"'`=])(?=[a-z_+/.~-]*+[A-Z]))"
+    r"[A-Za-z0-9_+/.~-]{16,}+={0,2}"
+)
+_MARKED = re.compile(r"([\"'`])(?<!\\[\"'`])(?P<value>[^\s\"'`\\]{16,512}+)\1")
+_UNQUOTED = re.compile(r"[=:] ?(?P<value>[^\s\"'`\\]{16,512}+)(?=[\r\n]|\Z)")
+_SETTING = re.compile(r"[ \t]*(?:export |ENV |ARG |set )?[A-Za-z][\w.-]{2,60}[=:] ?")
+_MARKS = re.compile(r"[!@#$%^&*?|,;:(){}\[\]<>]|=[^=]")
+_TEMPLATE = re.compile(r"[${%#]\{|\{\d|\{\w*\}|\$\(|%\(|\w:[/?]|<\w|\(\)|\]\[|\[\^?[\w-]+\]")
+_QUOTES = tuple("\"'`")
+_NOT_BEFORE = tuple("@#{$%!*^\\")
+_NOT_AFTER = tuple("([{:@$%#!=")
+_AFTER_PADDING = ("", *" \t\r\n;&,)]}<\\|\"'`")
+_NEXT_IN_LIST = re.compile(r"[\"'`]\s*,\s*[\"'`]")
+_DIGITS = re.compile(r"[0-9]")
+_PARTS = re.compile(r"[^0-9A-Za-z]+")
+_HEX = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
+_MIN_UNLIKE_WORDS = 0.4
+_MIN_BARE_UNLIKE_WORDS = 0.5
+_SURE_CHARS = 32
+_BARE_PART_CHARS = 8
+_SECRET_FILES = re.compile(
+    r"(?i)^(?:\.env(?:\..+)?|.*\.(?:pem|key|p12|pfx|jks|keystore|kdbx)|id_(?:rsa|dsa|ecdsa|ed25519).*"
+    r"|credentials(?:\..*)?|secrets?\.(?:ya?ml|json|toml|ini|env)|.*\.(?:ppk|env)|\.git-credentials"
+    r"|\.dockercfg|\.vault-token|service[-_]account.*\.json|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.htpasswd)$"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SecretRule:
-    """A shape of secret, looked for only where one of its literals stands."""
+    """A kind of secret that is looked for."""
 
     name: str
-    literals: tuple[str, ...]
-    pattern: re.Pattern[str]
 
     @property
     def placeholder(self) -> str:
@@ -32,13 +73,26 @@ class SecretRule:
         return f"REDACTED_{self.name.upper()}"
 
 
+SECRET_RULES: tuple[SecretRule, ...] = tuple(
+    SecretRule(kind) for kind in sorted({*SHAPED_KINDS, *PREFIXED_KINDS, *_NAMED_KINDS})
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """A placeholder in a text: the kind of secret that stood there, and its characters."""
+    """A placeholder in a text.
+
+    Args:
+        kind: The kind of secret that stood there.
+        start: First character of the placeholder.
+        end: End of what stands for the secret, lines and marks kept within a key included.
+        num_removed: Characters of the secret that were taken out.
+    """
 
     kind: str
     start: int
     end: int
+    num_removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,174 +103,170 @@ class CleanText:
     redactions: tuple[Redaction, ...]
 
 
-def _rule(name: str, literals: str, pattern: str) -> SecretRule:
-    return SecretRule(name, tuple(literals.split()), re.compile(pattern))
-
-
-SECRET_RULES: tuple[SecretRule, ...] = (
-    _rule(
-        "private_key",
-        "PRIVATE",
-        r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[\s\S]{0,20000}?-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----)?",
-    ),
-    _rule("aws_access_key", "AKIA ASIA", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    _rule(
-        "aws_secret_key",
-        "aws AWS",
-        r"(?i)aws.{0,20}secret.{0,20}[=:]\s*[\"']?(?P<part>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
-    ),
-    _rule("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
-    _rule("github_fine_grained_token", "github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{40,}"),
-    _rule("gitlab_token", "glpat-", r"\bglpat-[A-Za-z0-9_-]{20,}"),
-    _rule("slack_token", "xox", r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    _rule("slack_webhook", "hooks.slack.com", r"hooks\.slack\.com/services/T\w+/B\w+/\w{20,}"),
-    _rule("google_api_key", "AIza", r"\bAIza[0-9A-Za-z_-]{35}"),
-    _rule("stripe_key", "sk_live_ rk_live_", r"\b[sr]k_live_[0-9A-Za-z]{16,}"),
-    _rule("ai_provider_key", "sk-", r"\bsk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{32,}"),
-    _rule("hugging_face_token", "hf_", r"\bhf_[A-Za-z0-9]{30,}"),
-    _rule("npm_token", "npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
-    _rule("pypi_token", "pypi-", r"\bpypi-[A-Za-z0-9_-]{50,}"),
-    _rule("sendgrid_key", "SG.", r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{32,}"),
-    _rule("azure_account_key", "AccountKey=", r"AccountKey=(?P<part>[A-Za-z0-9+/]{60,}={0,2})"),
-    _rule("putty_key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d:[\s\S]{0,8000}"),
-    _rule("digitalocean_token", "dop_v1_ doo_v1_ dor_v1_", r"\bdo[opr]_v1_[a-f0-9]{64}\b"),
-    _rule("shopify_token", "shp", r"\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}\b"),
-    _rule("databricks_token", "dapi", r"\bdapi[a-f0-9]{32}\b"),
-    _rule("google_oauth_secret", "GOCSPX-", r"\bGOCSPX-[A-Za-z0-9_-]{24,}"),
-    _rule("google_oauth_token", "ya29.", r"\bya29\.[A-Za-z0-9_-]{30,}"),
-    _rule("telegram_token", ":AA", r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
-    _rule("twilio_key", "SK AC", r"(?:SK|AC)(?<!\w(?:SK|AC))[0-9a-f]{32}\b"),
-    _rule("mailgun_key", "key-", r"\bkey-[0-9a-f]{32}\b"),
-    _rule("azure_signature", "sig=", r"[?&]sig=(?P<part>[A-Za-z0-9%+/]{40,}(?:%3[dD]|=)?)"),
-    _rule("bearer_token", "earer ", r"\b[Bb]earer (?P<value>[A-Za-z0-9_.~+/-]{24,}=*)"),
-    _rule(
-        "connection_password",
-        "assword= PWD= Pwd= pwd=",
-        r"(?i)(?:server|data source|host|user id|uid|jdbc:)[^\n]{0,200}?;\s*(?:password|pwd)="
-        r"(?P<value>[^;\s\"'{}<>$]{6,})",
-    ),
-    _rule(
-        COMMENTED_SECRET,
-        "oken ecret assword asswd pikey pi_key pi-key piKey TOKEN SECRET PASSWORD API_KEY",
-        r"(?i)\b(?:token|secret|password|passwd|api[_-]?key)\b[^\w\n\"']{1,4}(?:is\s+)?"
-        r"(?P<value>[A-Za-z0-9_\-+/=]{16,120})",
-    ),
-    _rule(
-        "json_web_token",
-        "eyJ",
-        r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-    ),
-    _rule(
-        "password_in_address",
-        "://",
-        r"(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|redis|rediss|amqps?|mssql|ftp|https?)"
-        r"(?:\+\w+)?://[^\s:/@\"'<>{}$]+:(?P<value>[^\s/@\"'<>{}$%]{6,})@[\w.-]+",
-    ),
-    _rule(
-        "assigned_secret",
-        "password passwd secret api_key apikey access_key auth_token access_token "
-        "PASSWORD PASSWD SECRET API_KEY APIKEY ACCESS_KEY AUTH_TOKEN ACCESS_TOKEN "
-        "Password Secret ApiKey apiKey AccessKey accessToken authToken",
-        r"(?i)(?:password|passwd|secret|api_?key|access_?key|auth_?token|access_?token)\w{0,16}"
-        r"[\"']?\s*[:=]{1,2}\s*[\"'](?P<value>[A-Za-z0-9_\-+/=.!@#$%^&*]{16,120})[\"']",
-    ),
-)
-_PLACEHOLDER = re.compile(
-    r"(?i)pass|secret|example|changeme|your|dummy|test|placeholder|xxx|\*\*\*|foobar|redacted"
-)
-_SECRET_FILES = re.compile(
-    r"(?i)^(?:\.env(?:\..+)?|.*\.(?:pem|key|p12|pfx|jks|keystore|kdbx)|id_(?:rsa|dsa|ecdsa|ed25519).*"
-    r"|credentials(?:\..*)?|secrets?\.(?:ya?ml|json|toml|ini|env)|.*\.(?:ppk|env)|\.git-credentials"
-    r"|\.dockercfg|\.vault-token|service[-_]account.*\.json|\.netrc|\.pgpass|\.npmrc|\.pypirc|\.htpasswd)$"
-)
-
-
 def is_secret_file(path: str) -> bool:
-    """Tell whether a file's name alone says that it holds secrets.
+    """Tell whether the name of a data file alone says that it holds secrets.
 
-    >>> is_secret_file("deploy/.env.production")
-    True
+    A file in a programming language is judged by its text instead.
+
+    >>> is_secret_file("deploy/.env.production"), is_secret_file("auth/credentials.py")
+    (True, False)
     """
-    return _SECRET_FILES.match(PurePosixPath(path).name) is not None
+    is_named = _SECRET_FILES.match(PurePosixPath(path).name) is not None
+    return is_named and language_of(path) is None
 
 
 def find_secret(text: str) -> str | None:
-    """Return the name of the first rule that finds a secret, never the secret; None without one."""
-    return next((found.kind for found in _find_all(text)), None)
+    """Return the kind of the first secret that is found, never the secret; None without one."""
+    return next((found.kind for found in find_secrets(text)), None)
+
+
+def find_secrets(text: str) -> Iterator[Finding]:
+    """Yield the secrets of a text: by their surroundings, by a public prefix, by a name before."""
+    shaped = list(find_shaped(text))
+    yield from shaped
+    taken = [(found.start, found.end) for found in shaped]
+    named_end = -1
+    for match in _RUN.finditer(text):
+        found = _in_run(text, match.start(), match.end(), named_end)
+        if found is not None and not _is_taken(found, taken):
+            named_end = found.end
+            yield found
+    for match in chain(_MARKED.finditer(text), _UNQUOTED.finditer(text)):
+        value = match["value"]
+        if _MARKS.search(value) and _is_password(value):
+            start, end = match.span("value")
+            line = text.rfind("\n", 0, start) + 1
+            if match.re is _UNQUOTED and _SETTING.fullmatch(text, line, start) is None:
+                continue
+            found = Finding(_ASSIGNED, ((start, end),))
+            if not _is_taken(found, taken) and secret_name(text, start) not in (None, "key"):
+                yield found
 
 
 def redact(text: str) -> CleanText | None:
-    """Return a text whose secrets are placeholders of their kinds, lines kept in number.
+    """Return a text whose secrets are placeholders of their kinds, lines and marks kept.
 
     A secret found once is replaced wherever it stands in the text.
 
     None where that is not safe: a key whose end is not found, more than 20 secrets, or a secret
     that is still found afterwards.
     """
-    found = sorted(_everywhere(text), key=lambda item: (item.start, -item.end, item.kind))
+    found = list(find_secrets(text))
     if not found:
         return CleanText(text, ())
-    is_open = any(
-        item.kind == "private_key" and _END_OF_KEY not in text[item.start : item.end]
-        for item in found
-    )
-    if is_open or len(found) > MAX_REDACTIONS:
+    if len(found) <= MAX_REDACTIONS:
+        found = _everywhere(text, found)
+    if len(found) > MAX_REDACTIONS or any(item.is_open for item in found):
         return None
-    placeholders = {rule.name: rule.placeholder for rule in SECRET_RULES}
     parts: list[str] = []
     redactions: list[Redaction] = []
     position = length = 0
     for item in found:
-        if item.end <= position:
+        pieces = [(max(first, position), last) for first, last in item.pieces if last > position]
+        if not pieces:
             continue
-        start = max(item.start, position)
-        before, secret = text[position:start], text[start : item.end]
-        placeholder = placeholders[item.kind] + "\n" * secret.count("\n")
-        length += len(before)
-        redactions.append(Redaction(item.kind, length, length + len(placeholder)))
-        length += len(placeholder)
-        parts += [before, placeholder]
-        position = item.end
+        begin = length + pieces[0][0] - position
+        placeholder = SecretRule(item.kind).placeholder
+        num_removed = 0
+        for start, end in pieces:
+            kept = text[position:start]
+            parts += [kept, placeholder]
+            length += len(kept) + len(placeholder)
+            num_removed += end - start
+            placeholder, position = "", end
+        redactions.append(Redaction(item.kind, begin, length, num_removed))
     clean = "".join([*parts, text[position:]])
     return None if find_secret(clean) is not None else CleanText(clean, tuple(redactions))
 
 
-def _everywhere(text: str) -> set[Redaction]:
-    found = set(_find_all(text))
-    for secret, kind in sorted({(text[item.start : item.end], item.kind) for item in found}):
-        position = text.find(secret)
-        while position >= 0:
-            found.add(Redaction(kind, position, position + len(secret)))
-            position = text.find(secret, position + len(secret))
-    return found
+def _everywhere(text: str, secrets: Sequence[Finding]) -> list[Finding]:
+    """Return what is found and every other place of it, in order, the longest first."""
+    found = list(secrets)
+    places = {(item.start, item.end) for item in found}
+    for item in secrets:
+        secret = text[item.start : item.end]
+        edge = "" if len(secret) >= MIN_CHARS else r"(?<!\w){}(?!\w)"
+        pattern = re.compile((edge or "{}").format(re.escape(secret)))
+        for match in pattern.finditer(text) if len(item.pieces) == 1 else ():
+            if match.span() not in places:
+                places.add(match.span())
+                found.append(Finding(item.kind, (match.span(),)))
+    return sorted(found, key=lambda item: (item.start, -item.end))
 
 
-def _find_all(text: str) -> Iterator[Redaction]:
-    for rule in SECRET_RULES:
-        if any(literal in text for literal in rule.literals):
-            for match in rule.pattern.finditer(text):
-                groups = match.groupdict()
-                value = groups.get("value")
-                if value is None:
-                    start, end = match.span("part" if "part" in groups else 0)
-                    yield Redaction(rule.name, start, end)
-                elif _looks_secret(value) and _is_in_place(rule, text, match):
-                    yield Redaction(rule.name, match.start("value"), match.end("value"))
+def _is_taken(found: Finding, taken: Sequence[tuple[int, int]]) -> bool:
+    return any(found.start < end and start < found.end for start, end in taken)
 
 
-def _is_in_place(rule: SecretRule, text: str, match: re.Match[str]) -> bool:
-    if rule.name != COMMENTED_SECRET:
+def _in_run(text: str, start: int, end: int, named_end: int) -> Finding | None:
+    """Return the secret of a run of letters, digits and marks of base64, if it holds one.
+
+    A token with a public prefix is the whole run where the name before says so, too.
+    """
+    has_digits = _DIGITS.search(text, start, end) is not None
+    token = prefixed(text, start, end if has_digits else start)
+    named = None
+    if token is None or token[1:] != (start, end):
+        named = _named(text, start, end, named_end, has_digits=has_digits)
+    if token is None or (named and named.start <= token[1] and token[2] < named.end):
+        return named
+    kind, first, last = token
+    return Finding(kind, ((first, last),))
+
+
+def _named(text: str, start: int, end: int, named_end: int, *, has_digits: bool) -> Finding | None:
+    """Return a run that is the value of a secret's name, or the next in a list of such values."""
+    value = text[start:end].rstrip(".")
+    stop = start + len(value)
+    before, after = text[start - 1 : start], text[stop : stop + 1]
+    is_bare = before not in _QUOTES
+    if not value or before in _NOT_BEFORE:
+        return None
+    if is_bare and ("." in value or not (has_digits or value.isalnum()) or _is_name(value, after)):
+        return None
+    words = secret_name(text, start)
+    if words is None and named_end >= 0 and _NEXT_IN_LIST.fullmatch(text, named_end, start):
+        words = ""
+    if words is None or not is_random(value) or (is_bare and _is_like_code(value)):
+        return None
+    if words == "key" and (is_uuid(value) or _DIGITS.search(value) is None):
+        return None
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    is_comment = is_bare and any(mark in line for mark in _COMMENT_MARKS)
+    return Finding(_kind_of(words, is_comment=is_comment), ((start, stop),))
+
+
+def _is_name(value: str, after: str) -> bool:
+    """Tell whether a run without quotes is called, indexed or given a value."""
+    return after in _NOT_AFTER or (value.endswith("=") and after not in _AFTER_PADDING)
+
+
+def _is_like_code(value: str) -> bool:
+    """Tell whether a random value without quotes is rather an expression, a constant or a path."""
+    parts = len(_PARTS.split(value))
+    if value.startswith("0x") or parts > len(value) // _BARE_PART_CHARS + 1:
         return True
-    before = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
-    num_digits = sum(map(str.isdigit, match["value"]))
-    return num_digits > _FEW_DIGITS and any(mark in before for mark in _COMMENT_MARKS)
+    is_sure = len(value) >= _SURE_CHARS or value.isalnum() or _HEX.fullmatch(value) is not None
+    return not is_sure and unlike_words(value) < _MIN_BARE_UNLIKE_WORDS
 
 
-def _looks_secret(value: str) -> bool:
-    if _PLACEHOLDER.search(value):
-        return False
-    kinds = (str.isdigit, str.islower, str.isupper, lambda character: not character.isalnum())
-    num_kinds = sum(any(kind(character) for character in value) for kind in kinds)
-    varied = num_kinds > 1 and len(set(value)) * 2 >= len(value)
-    return varied and any(map(str.isdigit, value))
+def _kind_of(words: str, *, is_comment: bool) -> str:
+    names = words.split()
+    if names[-1:] == ["bearer"]:
+        return _BEARER
+    if "aws" in names and "secret" in names:
+        return _AWS
+    return _COMMENTED if is_comment else _ASSIGNED
+
+
+def _is_password(value: str) -> bool:
+    """Tell whether a value with marks in it is random: no template, pattern, call or address."""
+    num_plain = sum(map(str.isalnum, value))
+    return (
+        num_plain * 2 >= len(value)
+        and any(map(str.isdigit, value))
+        and not is_dummy(value)
+        and _TEMPLATE.search(value) is None
+        and is_spread(value)
+        and unlike_words(value) >= _MIN_UNLIKE_WORDS
+    )
