@@ -116,7 +116,7 @@ def inspect_row(
     encoder = _encoder(settings, view)
     align = cut_aligner(encoder.resolved.format, view, is_wanted=settings.data.align_cuts)
     inspection = inspect_example(example, encoder, align=align)
-    counted = _first_rows(data, settings, split=example.split or split, num_rows=rows)
+    counted = _first_rows(data, settings, split=example.split or "train", num_rows=rows)
     aligned = tuple(map(align, counted))
     num_moved = sum(one is not other for one, other in zip(counted, aligned, strict=True))
     histograms = language_histograms(aligned, encoder)
@@ -129,10 +129,8 @@ def inspect_row(
         languages = [each.as_json() for each in histograms]
         moved = {"moved": num_moved, "of": len(counted)}
         more = {"trains_on": trains_on, "moved_rows": moved, "languages": languages}
-        more |= {"side": example.split}
-        session.output.write_json(
-            inspection.as_json() | more | ({} if html is None else {"html": str(html)})
-        )
+        page_at = {"side": example.split} | ({} if html is None else {"html": str(html)})
+        session.output.write_json(inspection.as_json() | more | page_at)
         return
     _show_inspection(session, inspection, trains_on, is_held_out=example.split == "held_out")
     _show_histograms(session, histograms)
