@@ -19,7 +19,10 @@ from fim.data.sides import (
     split_names,
 )
 
-HELD = ["test", "valid", "validation", "val", "dev", "eval", "held_out", "holdout", "held-out", "testing", "evaluation"]
+HELD = [
+    *("test", "valid", "validation", "val", "dev", "eval", "held_out"),
+    *("holdout", "held-out", "testing", "evaluation"),
+]
 SHAPES = (
     "{}.jsonl",
     "{}.json.gz",
