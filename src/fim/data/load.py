@@ -210,11 +210,19 @@ def _hub_groups(settings: DataSettings, token: str | None) -> Iterator[RowGroup]
                 place = f"{'held-out ' if side else ''}row {number + 1}"
                 yield RawRow(number, place, fields=kept, problem=oversize, side=side)
 
+    def other_splits(info: object) -> Iterable[str]:
+        """Return the splits that the set tells of itself, or else those that its files make."""
+        told: Iterable[str] | None = getattr(info, "splits", None)
+        if info is None or told:
+            return told or ()
+        with _told_of_the_hub(settings, datasets.exceptions.DatasetsError):
+            names: list[str] = datasets.get_dataset_split_names(settings.dataset_name, token=token)
+        return names
+
     wanted = settings.dataset_split
     rows = load(wanted)
     yield RowGroup(wanted, "", read(rows, ""))
-    info = getattr(rows, "info", None)
-    for name in (info.splits or ()) if info is not None else ():
+    for name in other_splits(getattr(rows, "info", None)):
         if name not in split_names(wanted) and side_of_name(name) != TRAIN:
             yield RowGroup(name, HELD_OUT, read(load(name), HELD_OUT))
 
