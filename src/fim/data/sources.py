@@ -83,17 +83,17 @@ def find_sources(path: Path) -> Sources:
 
 
 def _missing(path: Path) -> SourceNotFoundError:
+    if path.exists():
+        return SourceNotFoundError(
+            f"{path} is a pipe or a device, and examples are read more than once",
+            hint="write the rows to a file and give that: COMMAND > rows.jsonl",
+        )
     if path.is_symlink():
         return SourceNotFoundError(
             f"{path} is a link to {path.readlink()}, which is not here, so there are no examples "
             "to read",
             hint=f"git -C {shlex.quote(str(path.parent))} annex get {shlex.quote(path.name)}, or "
             "copy the file itself",
-        )
-    if path.exists():
-        return SourceNotFoundError(
-            f"{path} is neither a file nor a folder, and examples are read more than once",
-            hint=f"cat {shlex.quote(str(path))} > rows.jsonl",
         )
     return SourceNotFoundError(
         f"{path} does not exist, so there are no examples to read", hint=SOURCE_HINT
