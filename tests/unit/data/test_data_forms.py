@@ -365,11 +365,20 @@ def test_reading_goes_on_behind_a_long_or_a_broken_row(
 
 def test_a_wrapper_that_is_too_long_for_a_row_is_read_by_its_keys() -> None:
     many = [{"prefix": "p" * 50, "middle": str(n), "suffix": ""} for n in range(200)]
-    text = json.dumps({"about": {"a": 1}, "n": 3, "train": many, "test": many[:5]})
-    found = list(read_values(io.BytesIO(text.encode()), 500))
+    text = json.dumps({"about": {"a": 1}, "n": 3, "train": many, "set": {"test": many[:5]}})
+    with mock.patch.object(json_values, "_CHUNK_BYTES", 100):
+        found = list(read_values(io.BytesIO(text.encode()), 500))
     assert [row for side, row in found if side == "train"] == many
     assert [row for side, row in found if side == "held_out"] == many[:5]
     assert len(found) == 205
+
+
+def test_what_is_no_row_is_told_as_its_kind() -> None:
+    found = list(read_values(io.BytesIO(b'[1, "a", {"data": [2, {"x": 1}]}] nul {"a" 1}'), 500))
+    reasons = [row.reason for _, row in found if isinstance(row, RowProblem)]
+    assert reasons == ["wrong_type", "wrong_type", "broken_json"]
+    wrapped = list(read_values(io.BytesIO(b'{"data": [2, {"x": 1}]}'), 500))
+    assert [isinstance(row, RowProblem) for _, row in wrapped] == [True, False]
 
 
 def test_a_broken_row_of_lines_does_not_end_the_reading(tmp_path: Path) -> None:
