@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fim.config import EMBEDDED_CORPUS_NAME, DataSettings, Settings
-from fim.corpus import MANIFEST_FILE, BuiltCorpus, build_corpus, stdlib_root
-from fim.data import LoadedExamples, load_examples, load_hub_examples, split_examples
+from fim.corpus import BuiltCorpus, build_corpus, stdlib_root
+from fim.data import BY_SEED, Division, divide, load_examples, load_hub_examples
+from fim.data.sides import HELD_OUT, TRAIN
+from fim.logger import get_logger
 from fim.training.processes import is_main, wait_for_all
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 EMBEDDED_CORPUS_SOURCE = "the Python standard library of the running interpreter"
 EMBEDDED_CORPUS_LICENCE = "PSF-2.0"
 MAX_EMBEDDED_TRAIN_HOLES = 4000
+_MOST_NAMED = 6
+
+_log = get_logger("gathering")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +55,19 @@ def gather_examples(settings: Settings, *, folder: Path, progress: Progress | No
         OutputError: The set cannot be written.
     """
     data = settings.data
-    if data.path is not None and (data.path / MANIFEST_FILE).is_file():
-        return _from_built_set(data, data.path)
     if data.path is not None:
-        return _from_rows(load_examples(data.path, settings=data), data)
+        return _from_files(data.path, data)
     if data.dataset_name == EMBEDDED_CORPUS_NAME:
         return _build_embedded(settings, folder, progress)
     token = settings.hf.token.get_secret_value() if settings.hf.token is not None else None
-    return _from_rows(load_hub_examples(data, token=token), data)
+    return _of(divide(load_hub_examples(data, token=token), settings=data), data)
 
 
 def _build_embedded(settings: Settings, folder: Path, progress: Progress | None) -> Examples:
     """Build the embedded corpus; of several processes the main one builds and the others read."""
     if not is_main():
         wait_for_all()
-        return _from_built_set(settings.data, folder)
+        return _from_files(folder, settings.data)
     roots, source = (stdlib_root(),), EMBEDDED_CORPUS_SOURCE
     built = build_examples(roots, settings, out=folder, source=source, progress=progress)
     wait_for_all()
@@ -99,38 +103,57 @@ def build_examples(
     return Examples(built.train, built.held_out, manifest)
 
 
-def _from_built_set(data: DataSettings, path: Path) -> Examples:
-    train = load_examples(path, settings=data)
-    held_out = load_examples(path, settings=data, split="held_out")
-    return Examples(
-        train.examples, held_out.examples, _manifest(str(path), train, held_out=held_out)
+def _from_files(path: Path, data: DataSettings) -> Examples:
+    return _of(divide(load_examples(path, settings=data), settings=data), data)
+
+
+def _of(division: Division, data: DataSettings) -> Examples:
+    _tell(division, data)
+    return Examples(division.train.examples, division.held_out.examples, _manifest(division))
+
+
+def _tell(division: Division, data: DataSettings) -> None:
+    """Say how many rows stand on which side, and why."""
+    source, counts = division.train.source, division.counts()
+    if not counts[HELD_OUT]:
+        _log.warning("%s: nothing is held out, so there will be no held-out figure", source)
+        return
+    why = division.rule
+    if division.rule == BY_SEED:
+        why = f"data.held_out_fraction={data.held_out_fraction}, drawn {why}"
+    named = [
+        *(f"split {word} {count}" for word, count in division.train.words.items()),
+        *(
+            f"{name} {side.replace('_', ' ')}"
+            for name, side in division.train.files.items()
+            if side
+        ),
+    ]
+    shown = ", ".join([*named[:_MOST_NAMED], *(["…"] if len(named) > _MOST_NAMED else [])])
+    _log.info(
+        "%s: %d rows to train on, %d held out %s%s",
+        source,
+        counts[TRAIN],
+        counts[HELD_OUT],
+        why,
+        f" ({shown})" if shown else "",
     )
 
 
-def _from_rows(loaded: LoadedExamples, data: DataSettings) -> Examples:
-    train, held_out = split_examples(
-        loaded.examples, held_out_fraction=data.held_out_fraction, seed=data.seed
-    )
-    manifest = {
-        **_manifest(loaded.source, loaded),
-        "examples": {"train": len(train), "held_out": len(held_out)},
-    }
-    return Examples(train, held_out, manifest)
-
-
-def _manifest(
-    source: str, train: LoadedExamples, *, held_out: LoadedExamples | None = None
-) -> dict[str, object]:
-    sides = {"train": train} | ({"held_out": held_out} if held_out is not None else {})
-    dropped: dict[str, int] = {}
+def _manifest(division: Division) -> dict[str, object]:
+    sides = {TRAIN: division.train, HELD_OUT: division.held_out}
+    dropped: Counter[str] = Counter()
+    remarks: Counter[str] = Counter()
     for side in sides.values():
-        for report in (side.report, side.context_report):
-            for reason, count in report.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
+        dropped.update(side.report.dropped)
+        dropped.update(side.context_report.dropped)
+        remarks.update(side.remarks)
     return {
-        "source": source,
-        "examples": {name: len(side.examples) for name, side in sides.items()},
-        "dropped": dropped,
+        "source": division.train.source,
+        "examples": division.counts(),
+        "dropped": dict(dropped),
+        "remarks": dict(remarks),
+        "sides": division.as_json(),
         "hashes": {name: _hash_examples(side.examples) for name, side in sides.items()},
     }
 

@@ -39,7 +39,7 @@ from fim.data import (
     mix_examples,
     share_starts,
 )
-from fim.evaluation import hole_measurement
+from fim.evaluation import TRAINED_ROWS_FILE, TrainedRows, hole_measurement
 from fim.formats import read_record, resolve_format, resolve_record
 from fim.gathering import Examples, gather_examples
 from fim.model import LoadedModel, ModelLoader
@@ -229,6 +229,7 @@ def prepare(
         "mixture": dict(mixed.effects),
     }
     run.write_json(run.data_manifest, {**examples.manifest, "encoding": encoding})
+    run.write_json(run.path / TRAINED_ROWS_FILE, TrainedRows.of(examples.train).as_json())
     return Prepared(settings, loader, encoder, examples, train_set, eval_set)
 
 
@@ -290,6 +291,7 @@ def fit(
     result = trainer.train(resume=run.path if is_resumed else None)
     if is_main():
         write_adapter_settings(result.adapter, prepared.settings)
+        TrainedRows.of(prepared.examples.train).write(result.adapter)
     return result
 
 

@@ -15,7 +15,8 @@ from fim.cli.command import Session, command
 from fim.errors import LeakageError
 
 if TYPE_CHECKING:
-    from fim.corpus import BuiltCorpus, FileExplanation
+    from fim.config import Settings
+    from fim.corpus import BuiltCorpus, CorpusCheck, FileExplanation
 
 _BYTES_PER_MIB = 2**20
 _BYTES_PER_MB = 10**6
@@ -128,7 +129,9 @@ MaxHeldOutOption = Annotated[
     int | None,
     typer.Option("--max-held-out", metavar="N", min=1, help="Keep at most N held-out holes."),
 ]
-SetArgument = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a built set.")]
+SetArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A built set, or any data file or folder.")
+]
 
 
 def register(group: typer.Typer) -> None:
@@ -209,10 +212,12 @@ def build(  # noqa: PLR0913, PLR0917
 
 def check(session: Session, data: SetArgument, max_leaks: MaxLeaksOption = None) -> None:
     """Prove again that nothing held out stands in the training text; exit code 3 when it does."""
-    from fim.corpus import check_corpus
+    from fim.corpus import MANIFEST_FILE, check_corpus
 
-    settings = session.resolve({"corpus.max_leaks": max_leaks}).settings.corpus
-    result = check_corpus(data, limit=settings.max_leaks)
+    settings = session.resolve({"corpus.max_leaks": max_leaks}).settings
+    is_built = (data / MANIFEST_FILE).is_file()
+    limit = settings.corpus.max_leaks
+    result = check_corpus(data, limit=limit) if is_built else _check_sides(data, settings, limit)
     if session.output.is_json:
         session.output.write_json(result.as_json())
         if not result.is_clean:
@@ -227,9 +232,35 @@ def check(session: Session, data: SetArgument, max_leaks: MaxLeaksOption = None)
             f"{data} leaks: {sum(result.leaks.values())} findings, more than {result.limit} of a "
             f"kind, the first is {dict(result.examples[0])}; scores on its held-out side cannot "
             "be trusted",
-            hint="build it again: fim data build PATH... --out DIR",
+            hint="build it again: fim data build PATH... --out DIR"
+            if is_built
+            else f"give the rows of a file one side in the column split of {data}",
             context=result.as_json(),
         )
+
+
+def _check_sides(data: Path, settings: Settings, limit: int) -> CorpusCheck:
+    """Check the sides that training would take of a data file or a folder."""
+    from dataclasses import replace
+
+    from fim.corpus import check_rows
+    from fim.corpus.hashing import normalised_hash
+    from fim.data import divide, load_sides
+
+    division = divide(load_sides(data, settings=settings.data), settings=settings.data)
+    sides = {"train": division.train.examples, "held_out": division.held_out.examples}
+    named = {
+        side: [
+            replace(
+                row,
+                document_id=row.document_id
+                or normalised_hash(row.prefix + row.middle + row.suffix),
+            )
+            for row in rows
+        ]
+        for side, rows in sides.items()
+    }
+    return check_rows(named, limit=limit)
 
 
 def build_answer(built: BuiltCorpus, *, seconds: float) -> dict[str, object]:

@@ -49,7 +49,7 @@ AnchorOption = Annotated[
     ),
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", metavar="S", help="Side of a built set: train or held_out.")
+    str, typer.Option("--split", metavar="S", help="Side of a folder: train or held_out.")
 ]
 HtmlOption = Annotated[
     Path | None,
@@ -116,7 +116,7 @@ def inspect_row(
     encoder = _encoder(settings, view)
     align = cut_aligner(encoder.resolved.format, view, is_wanted=settings.data.align_cuts)
     inspection = inspect_example(example, encoder, align=align)
-    counted = _first_rows(data, settings, split=split, num_rows=rows)
+    counted = _first_rows(data, settings, split=example.split or "train", num_rows=rows)
     aligned = tuple(map(align, counted))
     num_moved = sum(one is not other for one, other in zip(counted, aligned, strict=True))
     histograms = language_histograms(aligned, encoder)
@@ -129,11 +129,10 @@ def inspect_row(
         languages = [each.as_json() for each in histograms]
         moved = {"moved": num_moved, "of": len(counted)}
         more = {"trains_on": trains_on, "moved_rows": moved, "languages": languages}
-        session.output.write_json(
-            inspection.as_json() | more | ({} if html is None else {"html": str(html)})
-        )
+        page_at = {"side": example.split} | ({} if html is None else {"html": str(html)})
+        session.output.write_json(inspection.as_json() | more | page_at)
         return
-    _show_inspection(session, inspection, trains_on)
+    _show_inspection(session, inspection, trains_on, is_held_out=example.split == "held_out")
     _show_histograms(session, histograms)
     if settings.data.align_cuts:
         place = f"{inspection.moved_chars} characters earlier than given"
@@ -147,12 +146,16 @@ def inspect_row(
 
 def stats(session: Session, data: DataArgument, html: HtmlOption = None) -> None:
     """Count languages, kinds, lengths, context and unusable rows."""
-    from fim.data import available_splits, data_stats, load_examples
+    from fim.data import BY_DATA, data_stats, divide, load_sides
 
     settings = session.resolve().settings
+    whole = load_sides(data, settings=settings.data)
+    division = divide(whole, settings=settings.data)
+    named = {"train": whole, "held_out": division.held_out}
     loaded = {
-        split: load_examples(data, settings=settings.data, split=split)
-        for split in available_splits(data) or ("train",)
+        split: each
+        for split, each in named.items()
+        if each.examples and (split == "train" or division.rule == BY_DATA)
     }
     splits = {split: data_stats(each) for split, each in loaded.items()}
     if html is not None:
@@ -164,8 +167,11 @@ def stats(session: Session, data: DataArgument, html: HtmlOption = None) -> None
         session.output.say(f"page: {html}")
     if session.output.is_json:
         answer = {name: each.as_json() for name, each in splits.items()}
-        session.output.write_json({"source": str(data), "splits": answer})
+        sides = division.as_json()
+        session.output.write_json({"source": str(data), "splits": answer, "sides": sides})
         return
+    counts = ", ".join(f"{split.replace('_', ' ')} {n}" for split, n in division.counts().items())
+    session.output.say(f"trained and held out {division.rule}: {counts}")
     for name, each in splits.items():
         session.output.table((name, ""), _stats_rows(each), is_answer=True)
 
@@ -212,7 +218,9 @@ def _show_histograms(session: Session, histograms: Sequence[LanguageHistogram]) 
         session.output.table((title, f">{each.num_rows} rows", ""), lines, is_answer=True)
 
 
-def _show_inspection(session: Session, inspection: Inspection, trains_on: str) -> None:
+def _show_inspection(
+    session: Session, inspection: Inspection, trains_on: str, *, is_held_out: bool
+) -> None:
     from fim.cli.segments import ShownSegment, show_segments
 
     console = session.output.console(is_answer=True)
@@ -234,6 +242,8 @@ def _show_inspection(session: Session, inspection: Inspection, trains_on: str) -
         session.output.warn(
             "the tokenizer does not give the middle back byte for byte (it normalises it)"
         )
+    if is_held_out:
+        session.output.say("this row is held out: it is never trained on")
     if trains_on == "all":
         session.output.say(
             "data.enable_response_masking is false: training takes the loss on the whole row, "
@@ -262,6 +272,7 @@ def _stats_rows(stats_of: DataStats) -> list[tuple[str, str]]:
     rows += [
         ("rows dropped", _counts(stats_of.rows.dropped)),
         ("context dropped", _counts(stats_of.context_items.dropped)),
+        ("remarks", _counts(stats_of.remarks)),
     ]
     return rows
 

@@ -37,7 +37,9 @@ def _lines(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in plan.dropped.items())
     share = plan.supervised_tokens / plan.tokens
     yield "model", f"{plan.model}, {place.backend}, {place.dtype} on {place.device}"
-    yield "examples", f"{plan.examples:,}, held out {plan.held_out:,}; dropped: {dropped or 'none'}"
+    held_out = plan.sides.get("held_out", plan.held_out)
+    yield "examples", f"{plan.examples:,}, held out {held_out:,}; dropped: {dropped or 'none'}"
+    yield "", f"held out {plan.sides.get('rule', 'by the build')}"
     yield "tokens", f"{plan.tokens:,}, trained {plan.supervised_tokens:,} ({share:.1%})"
     yield "steps", f"{plan.steps:,} of {plan.rows_per_step:,} examples"
     yield "packing", f"{packing['packing']}, {packing['token_gain']} times fewer ids"

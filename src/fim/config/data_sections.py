@@ -15,7 +15,7 @@ class DataSettings(Section):
 
     path: Path | None = setting(
         None,
-        "Examples to use: a built set, a parquet file or a JSONL; none reads dataset_name.",
+        "Examples to use: a built set, a data file or a folder; none reads dataset_name.",
         example="data/train.jsonl",
     )
     dataset_name: str = setting(
@@ -102,7 +102,11 @@ class DataSettings(Section):
         le=1,
     )
     held_out_fraction: float = setting(
-        0.05, "Share of the examples kept for evaluation.", unit="share of 1", ge=0, lt=1
+        0.05,
+        "Share of the examples kept for evaluation where the data name none.",
+        unit="share of 1",
+        ge=0,
+        lt=1,
     )
     max_examples: int | None = setting(
         None, "Most examples to read; none reads all.", unit="examples", ge=1, example="1000"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fim.corpus.build import BuiltCorpus, build_corpus
-from fim.corpus.check import CorpusCheck, check_corpus
+from fim.corpus.check import CorpusCheck, check_corpus, check_rows
 from fim.corpus.documents import Document, DocumentReader, read_texts
 from fim.corpus.explanation import FileExplanation, explain_file, rehearse_corpus
 from fim.corpus.languages import language_of
@@ -22,6 +22,7 @@ __all__ = [
     "HoleDropReason",
     "build_corpus",
     "check_corpus",
+    "check_rows",
     "explain_file",
     "language_of",
     "read_texts",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -109,10 +109,34 @@ def check_corpus(
         SourceNotFoundError: The folder holds no built set.
     """
     manifest = read_manifest(folder)
-    width = int(_number(manifest, "leak_ngram_tokens", GOLD_TOKENS))
-    threshold = _number(manifest, "near_duplicate_threshold", _DEFAULT_THRESHOLD)
+    return check_rows(
+        {split: iterate_rows(folder, split) for split in (TRAIN, HELD_OUT)},
+        limit=limit,
+        benchmark=benchmark,
+        manifest=manifest,
+    )
+
+
+def check_rows(
+    rows: Mapping[str, Iterable[FimExample]],
+    *,
+    limit: int = 0,
+    benchmark: Sequence[BenchmarkItem] | None = None,
+    manifest: Mapping[str, object] | None = None,
+) -> CorpusCheck:
+    """Look for leaks between the sides of any set; see :func:`check_corpus`.
+
+    Args:
+        rows: Rows by side, ``train`` and ``held_out``; a row without a document is one itself.
+        limit: Findings of each kind that are let pass.
+        benchmark: Problems to look for; None takes HumanEval where it is installed.
+        manifest: What the rows are compared with; None compares them with nothing.
+    """
+    config = manifest or {}
+    width = int(_number(config, "leak_ngram_tokens", GOLD_TOKENS))
+    threshold = _number(config, "near_duplicate_threshold", _DEFAULT_THRESHOLD)
     with TextFile() as texts:
-        train, held_out = (_read_side(folder, split, texts) for split in (TRAIN, HELD_OUT))
+        train, held_out = (_read_side(rows[split], split, texts) for split in (TRAIN, HELD_OUT))
         scan = _scan_training(train, held_out, texts, width, _benchmark(benchmark))
         in_context = _scan_context(train, held_out, texts, width)
         near_duplicates = _near_duplicates(train, held_out, texts, threshold)
@@ -127,7 +151,7 @@ def check_corpus(
             {"benchmark": scan.contamination.benchmark, "item": name}
             for name in scan.contamination.contaminated
         ],
-        "manifest_mismatch": _mismatches(manifest, (train, held_out)),
+        "manifest_mismatch": [] if manifest is None else _mismatches(manifest, (train, held_out)),
     }
     return CorpusCheck(
         leaks={kind: len(found) for kind, found in findings.items()},
@@ -214,9 +238,9 @@ class TextFile:
         return self._file.read(size).decode("utf-8", "surrogatepass")
 
 
-def _read_side(folder: Path, split: str, texts: TextFile) -> _Side:
+def _read_side(rows: Iterable[FimExample], split: str, texts: TextFile) -> _Side:
     side = _Side(split)
-    for row in iterate_rows(folder, split):
+    for row in rows:
         side.num_rows += 1
         side.hashes.append(row_hash(row))
         if split == HELD_OUT:
@@ -307,7 +331,7 @@ def _shared_documents(train: _Side, held_out: _Side) -> list[dict[str, object]]:
     return [
         {"repo": place[0], "path": place[1]}
         for document_id, place in held_out.places.items()
-        if document_id in train.places or place in known
+        if document_id in train.places or (place[1] is not None and place in known)
     ]
 
 

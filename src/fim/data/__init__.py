@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fim.data.alignment import align_cut, align_holes, can_align, cut_aligner, ends_at_cursor
+from fim.data.collect import LoadedExamples, describe_problems
+from fim.data.division import BY_DATA, BY_SEED, Division, divide
 from fim.data.encode import (
     EncodedSet,
     ExampleEncoder,
@@ -15,11 +17,11 @@ from fim.data.histogram import LanguageHistogram, language_histograms
 from fim.data.inspect import InspectedSegment, Inspection, inspect_example
 from fim.data.languages import normalize_language
 from fim.data.load import (
-    LoadedExamples,
-    describe_problems,
     load_examples,
     load_hub_examples,
     load_row,
+    load_sides,
+    require_training,
 )
 from fim.data.mixture import MixedExample, MixedSet, Mixture, RowRole, mix_examples
 from fim.data.mixture_rows import encode_mixture
@@ -33,7 +35,10 @@ from fim.data.stats import DataStats, data_stats
 from fim.data.tokens import TokenizerView
 
 __all__ = [
+    "BY_DATA",
+    "BY_SEED",
     "DataStats",
+    "Division",
     "EncodedSet",
     "ExampleEncoder",
     "InspectedSegment",
@@ -55,6 +60,7 @@ __all__ = [
     "cut_aligner",
     "data_stats",
     "describe_problems",
+    "divide",
     "encode_examples",
     "encode_mixture",
     "ends_at_cursor",
@@ -64,11 +70,13 @@ __all__ = [
     "load_examples",
     "load_hub_examples",
     "load_row",
+    "load_sides",
     "mix_examples",
     "near_duplicate_groups",
     "normalize_language",
     "num_supervised",
     "require_supervised",
+    "require_training",
     "share_starts",
     "split_examples",
 ]

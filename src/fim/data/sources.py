@@ -1,185 +1,207 @@
-"""Raw rows of JSONL files, parquet files and folders of them, one at a time."""
+"""The data files behind a path, each with the side that its name says."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, BinaryIO
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from fim.data.rows import KNOWN_FIELDS, RawRow, RowProblem
+from fim.data.json_values import read_values
+from fim.data.rows import CODE_FIELDS
+from fim.data.sides import HELD_OUT, TRAIN, side_of_file, side_of_folder, side_of_name, side_of_word
 from fim.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyarrow import RecordBatch
+SPLITS = (TRAIN, HELD_OUT)
+DATA_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".arrow", ".feather")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+SIDE_FILES = frozenset(
+    {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
+)
+NOT_READ_SUFFIXES = frozenset(
+    {".csv", ".tsv", ".zip", ".tar", ".tgz", ".7z", ".rar", ".xlsx", ".orc", ".avro", ".db"}
+    | {".sqlite", ".pkl", ".pickle", ".h5", ".hdf5", ".npz", ".npy"}
+)
+SOURCE_HINT = (
+    "give a built set (fim data build), a .parquet or a .jsonl with prefix, middle and suffix"
+)
+_SIDE_FILE_BYTES = 1_000_000
+_MOST_NAMED = 5
 
-SPLITS = ("train", "held_out")
-DATA_SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json")
-_PARQUET_MAGIC = b"PAR1"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BATCH_ROWS = 32
-_HINT = "give a built set (fim data build), a .parquet or a .jsonl with prefix, middle and suffix"
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A data file; ``side`` is ``train``, ``held_out`` or, where its name says none, empty."""
+
+    path: Path
+    name: str
+    side: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The data files behind a path, and the names of files that are left out."""
+
+    files: tuple[SourceFile, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def available_splits(path: Path) -> tuple[str, ...]:
-    """Return which of ``train`` and ``held_out`` a built set holds; a file has none."""
-    return tuple(split for split in SPLITS if _data_files(path / split))
+    """Return which of ``train`` and ``held_out`` the names of a folder's files say."""
+    found = _look_into(path).files if path.is_dir() else ()
+    return tuple(split for split in SPLITS if any(each.side == split for each in found))
 
 
-def source_files(path: Path, *, split: str = "train") -> tuple[Path, ...]:
+def find_sources(path: Path) -> Sources:
     """Return the data files behind a path, sorted by name.
 
+    In a folder these are its own data files and those of folders in it that are named for a side;
+    where none of them is for training, those of its folder ``data`` too.
+
     Args:
-        path: A data file, a built set with a folder per split, or a folder of data files.
-        split: ``train`` or ``held_out``; only a built set has the second.
+        path: A data file, or a folder: a built set, data files, a saved or a downloaded data set.
 
     Raises:
-        SourceNotFoundError: The path does not exist or holds no data files of that split.
+        SourceNotFoundError: The path does not exist or holds no data file.
     """
     if path.is_file():
-        return (path,)
+        return Sources((SourceFile(path, path.name, side_of_file(path, root=path)),))
     if not path.is_dir():
+        raise _missing(path)
+    found = _look_into(path)
+    if not found.files:
         raise SourceNotFoundError(
-            f"{path} does not exist, so there are no examples to read", hint=_HINT
+            f"{path} holds no train examples: no {TRAIN}/*.parquet and no other data file"
+            f"{_what_else(path, found)}",
+            hint=_hint_for(path, found),
         )
-    files = _data_files(path / split)
-    if not files and split == "train":
-        files = _data_files(path) or _data_files(path / "data")
-    if not files:
-        raise SourceNotFoundError(
-            f"{path} holds no {split} examples: no {split}/*.parquet and no other data file",
-            hint=_HINT,
+    return found
+
+
+def _missing(path: Path) -> SourceNotFoundError:
+    if path.exists():
+        return SourceNotFoundError(
+            f"{path} is a pipe or a device, and examples are read more than once",
+            hint="write the rows to a file and give that: COMMAND > rows.jsonl",
         )
-    return files
+    if path.is_symlink():
+        return SourceNotFoundError(
+            f"{path} is a link to {path.readlink()}, which is not here, so there are no examples "
+            "to read",
+            hint=f"git -C {shlex.quote(str(path.parent))} annex get {shlex.quote(path.name)}, or "
+            "copy the file itself",
+        )
+    return SourceNotFoundError(
+        f"{path} does not exist, so there are no examples to read", hint=SOURCE_HINT
+    )
 
 
-def read_rows(files: tuple[Path, ...], *, max_row_bytes: int) -> Iterator[RawRow]:
-    """Yield the rows of some files in order; a broken row is yielded as its problem.
-
-    No more than ``max_row_bytes`` of a JSONL line is ever held in memory.
-
-    Raises:
-        SourceNotFoundError: A file is missing or unreadable.
-    """
-    number = 0
-    for path in files:
-        label = f"{path.name} " if len(files) > 1 else ""
-        try:
-            reader = _read_parquet if _is_parquet(path) else _read_jsonl
-            for position, fields in reader(path, max_row_bytes):
-                location = f"{label}{position}"
-                if isinstance(fields, RowProblem):
-                    yield RawRow(number, location, problem=fields)
-                else:
-                    yield RawRow(number, location, fields=fields)
-                number += 1
-        except OSError as error:
-            raise SourceNotFoundError(
-                f"{path} cannot be read: {error.strerror or error}", hint=_HINT
-            ) from error
+def _look_into(root: Path) -> Sources:
+    found = _group(root, root)
+    if all(each.side == HELD_OUT for each in found.files):
+        more = _group(root / "data", root)
+        found = Sources((*found.files, *more.files), (*found.left_out, *more.left_out))
+    return found
 
 
-def find_oversize(fields: Mapping[str, object], *, max_row_bytes: int) -> RowProblem | None:
-    """Return the problem of a row whose texts are too many bytes together, None when it is fine."""
-    num_bytes = _num_bytes(fields)
-    return _too_large(num_bytes, max_row_bytes) if num_bytes > max_row_bytes else None
-
-
-def _data_files(folder: Path) -> tuple[Path, ...]:
+def _group(folder: Path, root: Path) -> Sources:
+    """Return the files of a folder and of those folders in it that are named for a side."""
     if not folder.is_dir():
-        return ()
-    return tuple(
-        sorted(each for each in folder.iterdir() if each.suffix in DATA_SUFFIXES and each.is_file())
-    )
+        return Sources(())
+    files, left_out = _files_in(folder, root)
+    splits = _object(folder / "dataset_dict.json").get("splits")
+    named = {str(each) for each in splits} if isinstance(splits, list) else set()
+    for each in sorted(folder.iterdir()):
+        if each.is_dir() and (each.name in named or side_of_folder(each.name)):
+            inner, more = _files_in(each, root)
+            if each.name in named:
+                side = side_of_name(each.name) or side_of_word(each.name)
+                inner = [replace(one, side=side) for one in inner]
+            files += inner
+            left_out += more
+    return Sources(tuple(files), tuple(left_out))
 
 
-def _is_parquet(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC or path.suffix == ".parquet"
-
-
-def _read_jsonl(
-    path: Path, max_row_bytes: int
-) -> Iterator[tuple[str, Mapping[str, object] | RowProblem]]:
-    with path.open("rb") as stream:
-        line_number = 0
-        while line := stream.readline(max_row_bytes + 1):
-            line_number += 1
-            position = f"line {line_number}"
-            if len(line) > max_row_bytes:
-                num_bytes = len(line) + _skip_line(stream, line, max_row_bytes)
-                yield position, _too_large(num_bytes, max_row_bytes)
-                continue
-            if line_number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-            if line.strip():
-                yield position, _parse_line(line)
-
-
-def _skip_line(stream: BinaryIO, start: bytes, chunk_bytes: int) -> int:
-    skipped, chunk = 0, start
-    while chunk and not chunk.endswith(b"\n"):
-        chunk = stream.readline(chunk_bytes)
-        skipped += len(chunk)
-    return skipped
-
-
-def _parse_line(line: bytes) -> Mapping[str, object] | RowProblem:
-    try:
-        fields = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return RowProblem("broken_utf8", f"byte {error.start} is not UTF-8")
-    except (ValueError, RecursionError) as error:
-        return RowProblem("broken_json", str(error) or type(error).__name__)
-    if not isinstance(fields, dict):
-        return RowProblem("wrong_type", f"the row is {type(fields).__name__}, not an object")
-    return fields
-
-
-def _read_parquet(
-    path: Path, max_row_bytes: int
-) -> Iterator[tuple[str, Mapping[str, object] | RowProblem]]:
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
-
-    row_number = 0
-    try:
-        with ParquetFile(path) as table:
-            columns = [name for name in table.schema_arrow.names if name in KNOWN_FIELDS]
-            seen = columns or table.schema_arrow.names
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=seen):
-                for fields in _rows_of_batch(batch, max_row_bytes):
-                    row_number += 1
-                    yield f"row {row_number}", fields
-    except ArrowException as error:
-        raise OSError(f"not a readable parquet file ({error})") from error
-
-
-def _rows_of_batch(
-    batch: RecordBatch, max_row_bytes: int
-) -> Iterator[Mapping[str, object] | RowProblem]:
-    for index in range(batch.num_rows):
-        row = batch.slice(index, 1)
-        try:
-            fields = row.to_pylist()[0]
-        except UnicodeDecodeError as error:
-            yield RowProblem("broken_utf8", f"byte {error.start} of a text is not UTF-8")
+def _files_in(folder: Path, root: Path) -> tuple[list[SourceFile], list[str]]:
+    files: list[SourceFile] = []
+    left_out: list[str] = []
+    state = _object(folder / "state.json")
+    listed = state.get("_data_files")
+    saved = {
+        str(each.get("filename"))
+        for each in (listed if isinstance(listed, list) else [])
+        if isinstance(each, Mapping)
+    }
+    saved_side = side_of_word(str(state.get("_split") or ""))
+    for path in sorted(folder.iterdir()):
+        name = str(path.relative_to(root))
+        is_data = _is_data_name(path) and (not saved or path.name in saved)
+        if path.name.startswith(".") or path.is_dir():
             continue
-        yield find_oversize(fields, max_row_bytes=max_row_bytes) or fields
+        if is_data and not path.is_file():
+            raise _missing(path)
+        if path.name.lower() in SIDE_FILES:
+            continue
+        if is_data and not _is_without_rows(path):
+            side = side_of_file(path, root=root) or (saved_side if saved else "")
+            files.append(SourceFile(path, name, side))
+        elif is_data or NOT_READ_SUFFIXES.intersection(map(str.lower, path.suffixes)):
+            left_out.append(name)
+    return files, left_out
 
 
-def _num_bytes(value: object) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, Mapping):
-        return sum(_num_bytes(each) for each in value.values())
-    if isinstance(value, list | tuple):
-        return sum(_num_bytes(each) for each in value)
-    return len(value) if isinstance(value, bytes) else 8
+def _is_data_name(path: Path) -> bool:
+    endings = [each.lower() for each in path.suffixes]
+    if endings and endings[-1] in COMPRESSED_SUFFIXES:
+        endings.pop()
+    return bool(endings) and endings[-1] in DATA_SUFFIXES
 
 
-def _too_large(num_bytes: int, max_row_bytes: int) -> RowProblem:
-    return RowProblem(
-        "row_too_large", f"{num_bytes} bytes, above data.max_row_bytes={max_row_bytes}"
+def _is_without_rows(path: Path) -> bool:
+    """Tell whether a small JSON file is one object that has no rows in it."""
+    if path.suffix.lower() != ".json" or path.stat().st_size > _SIDE_FILE_BYTES:
+        return False
+    found = _object(path)
+    if not found or not found.keys().isdisjoint(CODE_FIELDS):
+        return False
+    with path.open("rb") as stream:
+        return [row for _, row in read_values(stream, _SIDE_FILE_BYTES)] == [found]
+
+
+def _object(path: Path) -> Mapping[str, object]:
+    """Return what a small JSON file holds; nothing where there is none or it is no object."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _what_else(path: Path, found: Sources) -> str:
+    folders = sorted(
+        each.name for each in path.iterdir() if each.is_dir() and each.name[0] not in "._"
     )
+    parts = [
+        f"{what}: {', '.join(names[:_MOST_NAMED])}{', …' if len(names) > _MOST_NAMED else ''}"
+        for what, names in (("files not read", found.left_out), ("folders", folders))
+        if names
+    ]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _hint_for(path: Path, found: Sources) -> str:
+    """Return the hint that the first file gives which could be made readable."""
+    from fim.data.sniffing import sniff
+
+    for name in found.left_out:
+        try:
+            sniff(path / name)
+        except SourceNotFoundError as error:
+            return error.hint
+        except OSError:
+            continue
+    return SOURCE_HINT

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from fim.data.load import LoadedExamples
+    from fim.data.collect import LoadedExamples
     from fim.types import DropReport, FimExample
 
 UNKNOWN = "unknown"
@@ -44,6 +44,7 @@ class DataStats:
     suffix_chars: LengthSummary
     rows: DropReport
     context_items: DropReport
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Return the counts as JSON-ready data."""
@@ -59,6 +60,7 @@ class DataStats:
             "suffix_chars": self.suffix_chars.as_json(),
             "rows": self.rows.as_json(),
             "context_items": self.context_items.as_json(),
+            "remarks": dict(self.remarks),
         }
 
 
@@ -78,6 +80,7 @@ def data_stats(loaded: LoadedExamples) -> DataStats:
         suffix_chars=_lengths(examples, "suffix"),
         rows=loaded.report,
         context_items=loaded.context_report,
+        remarks=loaded.remarks,
     )
 
 

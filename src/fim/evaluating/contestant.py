@@ -16,6 +16,7 @@ from fim.pipeline import make_encoder, make_loader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from fim.config import ResolvedSettings
     from fim.evaluation.suites import Suite, SuiteItem
@@ -126,6 +127,13 @@ def ask(
     starts = range(0, len(answers), request.draws)
     groups = [list(answers[start : start + request.draws]) for start in starts]
     return groups, [None] * len(examples)
+
+
+def trained_folder(resolved: ResolvedSettings, request: EvaluationRequest) -> Path | None:
+    """Return the folder of trained weights that is asked; None for a bare model or a server."""
+    if request.endpoint:
+        return None
+    return request.adapter or trained_model(resolved.settings.model.name)
 
 
 def _wanted_format(

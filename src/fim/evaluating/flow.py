@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.errors import EvaluationError, InterruptedRunError
-from fim.evaluating.contestant import ask, make_contestant
+from fim.evaluating.contestant import ask, make_contestant, trained_folder
 from fim.evaluating.request import EvaluationRequest, identity_of
 from fim.evaluating.suites import load_suite
 from fim.evaluation.folder import EvaluationFolder
-from fim.evaluation.leaks import find_leaks
+from fim.evaluation.leaks import DECIDING, UNKNOWN, find_leaks
 from fim.evaluation.sandbox import Outcome, Program, Sandbox, describe_outcomes
 from fim.evaluation.scoring import (
     execute_samples,
@@ -20,6 +20,8 @@ from fim.evaluation.scoring import (
     summarise,
 )
 from fim.evaluation.suites import TEST_PART, Suite, SuiteItem, rule_named
+from fim.evaluation.trained_rows import find_trained_rows
+from fim.logger import get_logger
 from fim.runs import collect_environment
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fim.config import ResolvedSettings
-    from fim.types import Progress
+    from fim.types import FimExample, Progress
 
 
 BATCHES_UNTIL_WRITTEN = 4
 MAX_SCRIPTS_THAT_FAIL = 0.05
+_log = get_logger("evaluating")
 LATE = frozenset({"timeout", "killed"})
 
 
@@ -45,7 +48,9 @@ class EvaluationOutcome:
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim eval run --json`` prints."""
-        return {"out": str(self.folder.path), **self.result}
+        leaks = self.folder.facts().get("leaks")
+        more = {"leaks": leaks} if leaks is not None else {}
+        return {"out": str(self.folder.path), **self.result, **more}
 
 
 def run_evaluation(
@@ -81,9 +86,7 @@ def run_evaluation(
         ) from interrupt
     places = {item.example.id: place for place, item in enumerate(suite.items)}
     folder.replace(sorted(samples, key=lambda sample: places[sample.item]))
-    if train and "leaks" not in folder.facts():
-        tested = [item for item in suite.items if item.part == TEST_PART]
-        folder.add_facts({"leaks": find_leaks(tested, train).as_json()})
+    _look_for_leaks(folder, suite, train, trained_folder(resolved, request))
     return rescore_folder(folder.path)
 
 
@@ -102,6 +105,37 @@ def rescore_folder(path: Path) -> EvaluationOutcome:
     result = {"suite": suite, "name": name, **summarise(samples, name)}
     folder.write_result(result)
     return EvaluationOutcome(folder, suite, result)
+
+
+def _look_for_leaks(
+    folder: EvaluationFolder,
+    suite: Suite,
+    train: Sequence[FimExample],
+    trained_in: Path | None,
+) -> None:
+    """Keep what was found of the scored holes in training text, and say what voids the figures.
+
+    Nothing is kept where neither training rows nor a trained model are given.
+    """
+    if not train and trained_in is None:
+        return
+    if "leaks" not in folder.facts():
+        tested = [item for item in suite.items if item.part == TEST_PART]
+        trained = None if trained_in is None else find_trained_rows(trained_in)
+        report = find_leaks(tested, train, trained=trained, is_adapter=trained_in is not None)
+        folder.add_facts({"leaks": report.as_json()})
+    leaks = folder.facts().get("leaks")
+    told = leaks if isinstance(leaks, dict) else {}
+    if told.get("is_leaking") == UNKNOWN:
+        _log.warning(
+            "%s does not say what it was trained on, so it is unknown whether these holes were in "
+            "its training",
+            trained_in,
+        )
+    elif told.get("is_leaking"):
+        counts = {name: told["counts"][name] for name in DECIDING if told["counts"].get(name)}
+        listed = ", ".join(f"{name.replace('_', ' ')}: {counts[name]}" for name in counts)
+        _log.warning("held-out code was trained on, so the figures are void (%s)", listed)
 
 
 def _facts(suite: Suite, sandbox: Sandbox) -> dict[str, object]:

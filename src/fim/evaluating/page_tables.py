@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fim.evaluation.anchors import anchors_for
 from fim.evaluation.comparing import MIN_DIFFERENT_OUTPUTS, has_one_adapter
+from fim.evaluation.leaks import UNKNOWN
 from fim.evaluation.metrics import EDIT_SIMILARITY_FORMULA
 from fim.evaluation.scoring import percentiles, rates_of
 from fim.reporting.data import Fact
@@ -233,6 +234,13 @@ def leak_note(facts_a: Mapping[str, object], facts_b: Mapping[str, object]) -> s
         )
     searched = f"{leaks['items']:,} held-out holes against {leaks['train_files']:,} training files"
     found = "found: this split leaks" if leaks.get("is_leaking") else "none that voids the split"
+    if leaks.get("is_leaking") == UNKNOWN:
+        found = (
+            "none in these files, but the adapter does not say what it was trained on, so it is "
+            "unknown whether it saw these holes"
+        )
+    elif isinstance(leaks.get("trained_rows"), int):
+        searched += f" and the {leaks['trained_rows']:,} rows that the adapter was trained on"
     return (
         f"{searched}: {found}. Shared 13-token runs and true text that stands elsewhere in the "
         "same prompt are told but do not void it. What the base saw in its pre-training is "

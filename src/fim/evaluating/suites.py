@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fim.corpus import MANIFEST_FILE
-from fim.data import load_examples, split_examples
-from fim.errors import EvaluationError
+from fim.data import BY_SEED, Division, divide, load_sides
+from fim.errors import EmptyDatasetError, EvaluationError
 from fim.evaluation.probe import probe_items
 from fim.evaluation.suites import (
     FILE_SUITES,
@@ -22,6 +22,8 @@ from fim.evaluation.suites import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fim.config import Settings
     from fim.evaluating.request import EvaluationRequest
     from fim.types import FimExample
@@ -83,20 +85,38 @@ def _own_examples(
             "the suite own needs examples, and none were given",
             hint="fim data build PATH... --out data, then fim eval run --suite own --data data",
         )
-    facts: dict[str, object] = {"source": path.name}
+    found = divide(load_sides(path, settings=data), settings=data)
+    if not found.held_out.examples:
+        raise _nothing_held_out(path, found)
+    facts: dict[str, object] = {
+        "source": path.name,
+        "split": _rule(path, found),
+        "sides": found.as_json(),
+    }
+    return found.held_out.examples, found.train.examples, facts
+
+
+def _rule(path: Path, found: Division) -> str:
+    """Return in words what decided which rows are held out."""
     if (path / MANIFEST_FILE).is_file():
-        held_out = load_examples(path, settings=data, split="held_out").examples
-        train = load_examples(path, settings=data).examples
-        return held_out, train, {**facts, "split": "by the built set"}
-    rows = load_examples(path, settings=data).examples
-    if any(row.split for row in rows):
-        held_out = tuple(row for row in rows if row.split == "held_out")
-        train = tuple(row for row in rows if row.split == "train")
-        return held_out, train, {**facts, "split": "by the rows"}
-    train, held_out = split_examples(rows, held_out_fraction=data.held_out_fraction, seed=data.seed)
-    return held_out, train, {**facts, "split": "as fim train splits this file"}
+        return "by the built set"
+    if found.rule == BY_SEED:
+        return "as fim train splits this file"
+    return "by the rows" if found.train.words else "by the names of files"
+
+
+def _nothing_held_out(path: Path, found: Division) -> EmptyDatasetError:
+    return EmptyDatasetError(
+        f"none of the {len(found.train.examples)} rows of {path} is held out, so each of them may "
+        "have been trained on and nothing can be measured",
+        hint="put rows that are not trained on into a file of their own, and score that: fim eval "
+        "run --suite own --data test.jsonl --out eval/own",
+        context={"sides": found.as_json()},
+    )
 
 
 def _train_beside(settings: Settings, request: EvaluationRequest) -> tuple[FimExample, ...]:
-    path = request.data
-    return () if path is None else load_examples(path, settings=settings.data).examples
+    if request.data is None:
+        return ()
+    data = settings.data
+    return divide(load_sides(request.data, settings=data), settings=data).train.examples

@@ -32,6 +32,7 @@ from fim.evaluation.statistics import (
     verdict,
     wilson,
 )
+from fim.evaluation.trained_rows import TRAINED_ROWS_FILE, TrainedRows
 
 __all__ = [
     "EDIT_SIMILARITY_FORMULA",
@@ -39,6 +40,7 @@ __all__ = [
     "HIGHER_IS_BETTER",
     "PREVIOUS_LINE",
     "SAMPLES_FILE",
+    "TRAINED_ROWS_FILE",
     "BatchCompleter",
     "Comparison",
     "Contestant",
@@ -51,6 +53,7 @@ __all__ = [
     "PairedSums",
     "Rate",
     "Sample",
+    "TrainedRows",
     "best_constant",
     "best_form",
     "compare",

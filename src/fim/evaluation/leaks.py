@@ -10,11 +10,13 @@ from fim.corpus.dedup import near_duplicate_groups
 from fim.corpus.hashing import normalised_hash
 from fim.corpus.splits import VerbatimSearch, leak_needle
 from fim.evaluation.suites.humaneval import read_problems
+from fim.evaluation.trained_rows import hash_document, hash_row, hash_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from fim.evaluation.suites import SuiteItem
+    from fim.evaluation.trained_rows import TrainedRows
     from fim.types import FimExample
 
 NGRAM_TOKENS = 13
@@ -24,7 +26,15 @@ MIN_PROBLEM_SHARE = 0.3
 MAX_SHOWN = 5
 SHOWN_CHARS = 100
 _TOKENS = re.compile(r"\w+|[^\w\s]")
-DECIDING = ("same_file", "near_duplicate_file", "gold_in_training_text", "humaneval_in_training")
+DECIDING = (
+    "same_file",
+    "near_duplicate_file",
+    "gold_in_training_text",
+    "humaneval_in_training",
+    "trained_row",
+    "trained_text",
+)
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +46,16 @@ class LeakReport:
         examples: Some findings of each kind.
         num_train_files: Training files searched.
         num_items: Held-out holes searched for.
+        num_trained_rows: Rows that the adapter was trained on, when their record is there.
+        is_record_missing: An adapter is scored that does not say what it was trained on.
     """
 
     counts: Mapping[str, int]
     examples: tuple[Mapping[str, str], ...]
     num_train_files: int
     num_items: int
+    num_trained_rows: int | None = None
+    is_record_missing: bool = False
 
     @property
     def is_leaking(self) -> bool:
@@ -51,20 +65,29 @@ class LeakReport:
     def as_json(self) -> dict[str, object]:
         """Return the report as JSON-ready data."""
         return {
-            "is_leaking": self.is_leaking,
+            "is_leaking": self.is_leaking or (UNKNOWN if self.is_record_missing else False),
             "counts": dict(self.counts),
             "examples": [dict(example) for example in self.examples],
             "train_files": self.num_train_files,
             "items": self.num_items,
+            "trained_rows": UNKNOWN if self.is_record_missing else self.num_trained_rows,
         }
 
 
-def find_leaks(items: Sequence[SuiteItem], train: Sequence[FimExample]) -> LeakReport:
+def find_leaks(
+    items: Sequence[SuiteItem],
+    train: Sequence[FimExample],
+    *,
+    trained: TrainedRows | None = None,
+    is_adapter: bool = False,
+) -> LeakReport:
     """Look for held-out text in training text.
 
     Args:
         items: The held-out holes.
         train: Training examples; their files are searched whole.
+        trained: What the adapter was really trained on, whatever file it is scored on now.
+        is_adapter: An adapter is scored; without ``trained`` it is unknown whether it knows them.
     """
     texts = {row.document_id or row.path or row.id: _whole(row) for row in train}
     documents = {item.example.path or item.cluster: _whole(item.example) for item in items}
@@ -75,6 +98,7 @@ def find_leaks(items: Sequence[SuiteItem], train: Sequence[FimExample]) -> LeakR
         "gold_line_13_gram": _ngrams(items, texts.values()),
         "gold_in_own_prompt": _in_prompt(items),
         "humaneval_in_training": _humaneval(texts) if texts else [],
+        **(_trained(items, trained) if trained is not None else {}),
     }
     return LeakReport(
         counts={kind: len(found) for kind, found in findings.items()},
@@ -85,6 +109,8 @@ def find_leaks(items: Sequence[SuiteItem], train: Sequence[FimExample]) -> LeakR
         ),
         num_train_files=len(texts),
         num_items=len(items),
+        num_trained_rows=None if trained is None else len(trained.rows),
+        is_record_missing=is_adapter and trained is None,
     )
 
 
@@ -95,6 +121,27 @@ def tokens(text: str) -> list[str]:
 
 def _whole(row: FimExample) -> str:
     return row.prefix + row.middle + row.suffix
+
+
+def _trained(items: Sequence[SuiteItem], trained: TrainedRows) -> dict[str, list[tuple[str, str]]]:
+    """Return the holes that the adapter was trained on: as they are, elsewhere in their text.
+
+    Holes of a document that was trained on, but not in this text, are told and decide nothing.
+    """
+    found: dict[str, list[tuple[str, str]]] = {
+        "trained_row": [],
+        "trained_text": [],
+        "trained_document": [],
+    }
+    for item in items:
+        told = (item.example.id, item.example.middle)
+        if hash_row(item.example) in trained.rows:
+            found["trained_row"].append(told)
+        elif hash_text(item.example) in trained.texts:
+            found["trained_text"].append(told)
+        elif hash_document(item.example) in trained.documents:
+            found["trained_document"].append(told)
+    return found
 
 
 def _same_files(documents: Mapping[str, str], texts: Mapping[str, str]) -> list[tuple[str, str]]:

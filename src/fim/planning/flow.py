@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -35,11 +36,12 @@ from fim.planning.speed import TimeEstimate, estimate_seconds
 from fim.runs import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from transformers import PretrainedConfig, PreTrainedModel
 
     from fim.config import ResolvedSettings, Settings
+    from fim.gathering import Examples
     from fim.packing import PackingPlan
     from fim.pipeline import Prepared
     from fim.types import EncodedExample, Progress
@@ -66,6 +68,7 @@ class TrainingPlan:
         time: Estimated time of the steps.
         run_folder: Where the run would go.
         uploads: What would leave the machine.
+        sides: Usable rows of each side, as a run would count them, and what decides the side.
     """
 
     model: str
@@ -82,6 +85,7 @@ class TrainingPlan:
     time: TimeEstimate
     run_folder: str
     uploads: tuple[str, ...]
+    sides: Mapping[str, object] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim train --dry-run --json`` prints."""
@@ -108,6 +112,7 @@ class TrainingPlan:
             "estimated_seconds_basis": self.time.basis,
             "run_folder": self.run_folder,
             "uploads": list(self.uploads),
+            "sides": dict(self.sides),
         }
 
 
@@ -165,6 +170,7 @@ def plan_training(
         ),
         run_folder=str(out or settings.train.output_dir / "<new id>"),
         uploads=_uploads(resolved),
+        sides=_sides(prepared.examples),
     )
 
 
@@ -274,6 +280,12 @@ def _load(packing: PackingPlan, rows: Sequence[EncodedExample]) -> Load:
         sum(sizes[at] for at in each) for each in best_fit_decreasing(sizes, packing.max_tokens)
     )
     return Load(fullest, longest, sum(most_supervised[: packing.rows_per_step]))
+
+
+def _sides(examples: Examples) -> dict[str, object]:
+    told = examples.manifest.get("sides")
+    counts = {"train": len(examples.train), "held_out": len(examples.held_out)}
+    return counts | (dict(told) if isinstance(told, Mapping) else {})
 
 
 def _uploads(resolved: ResolvedSettings) -> tuple[str, ...]:
