@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
-from transformers import LlamaConfig
+from transformers import Cache, LlamaConfig
 
 from fim.types import Cut, EncodedExample, EncodedPrompt, EncodedSegment, FimExample, SegmentKind
 
@@ -76,6 +76,13 @@ class Script:
         return FIRST_TEXT_ID + len(self.pieces) - 1
 
 
+def note_positions(cache: Cache | None, input_ids: torch.Tensor) -> None:
+    """Fill a cache with nothing at each position, as a model does that needs no keys."""
+    if cache is not None:
+        nothing = torch.zeros(*input_ids.shape, 1)[:, None]
+        cache.update(nothing, nothing, 0)
+
+
 class ScriptedModel(torch.nn.Module):
     """Gives the script's successor of the last id a high score."""
 
@@ -86,7 +93,10 @@ class ScriptedModel(torch.nn.Module):
         self.config = LlamaConfig(num_hidden_layers=1, max_position_embeddings=window)
         self.calls: list[int] = []
 
-    def forward(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+    def forward(
+        self, input_ids: torch.Tensor, past_key_values: Cache | None = None, **_: object
+    ) -> SimpleNamespace:
+        note_positions(past_key_values, input_ids)
         self.calls.append(len(input_ids))
         last = input_ids[:, -1].tolist()
         logits = torch.zeros(len(last), 1, FIRST_TEXT_ID + len(self.script.pieces))

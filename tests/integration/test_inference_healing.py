@@ -9,7 +9,7 @@ import torch
 from hypothesis import example as always_tried
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import Cache, LlamaConfig, LlamaForCausalLM
 
 from fim.config import InferSettings
 from fim.data import ExampleEncoder, TokenizerView
@@ -17,6 +17,7 @@ from fim.formats import resolve_format
 from fim.inference import FIRST_TEXT_LINE, CodeCompleter
 from fim.inference.healing import TokenHealer
 from fim.types import FimExample
+from scripted_model import note_positions
 
 CODE = (
     'def mean(values):\n    """Durchschnitt größer als 0 \U0001f600."""\n    total = 0.0\n'
@@ -62,7 +63,14 @@ class ByHeart(torch.nn.Module):
         self.config = LlamaConfig(num_hidden_layers=1, max_position_embeddings=4096)
         self.ids, self.vocabulary = ids, vocabulary
 
-    def forward(self, position_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        past_key_values: Cache | None = None,
+        **_: object,
+    ) -> SimpleNamespace:
+        note_positions(past_key_values, input_ids)
         logits = torch.zeros(len(position_ids), 1, self.vocabulary)
         for row, place in enumerate(position_ids[:, -1].tolist()):
             logits[row, 0, self.ids[min(place + 1, len(self.ids) - 1)]] = 9.0
