@@ -51,7 +51,10 @@ NUM_NEW_TOKENS = 16
 PROMPT_LENGTHS = (24, 96, 48, 200, 12, 150, 64, 33)
 MIB, GB = 2**20, 1e9
 HEADS = {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
-QWEN3_8B = {"vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 12_288, **HEADS}
+SIZES = {
+    "8b": {"vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 12_288, **HEADS},
+    "4b": {"vocab_size": 151_936, "hidden_size": 2560, "intermediate_size": 9_728, **HEADS},
+}
 TINY = {
     "vocab_size": 49_152,
     "hidden_size": 64,
@@ -70,6 +73,7 @@ class Job:
         name: Key of its figures.
         backend: ``transformers`` or ``unsloth``.
         packing: ``none`` or ``tree``.
+        size: ``8b`` or ``4b``, the widths of Qwen3 of that size.
         rows: ``few`` (two documents of four holes), ``built``, ``constructed`` or ``full`` (rows
             that fill the budget).
         num_layers: Of the model.
@@ -86,6 +90,7 @@ class Job:
     backend: str
     packing: str = "none"
     rows: str = "few"
+    size: str = "8b"
     num_layers: int = 4
     num_tokens: int = 1024
     num_steps: int = 6
@@ -98,20 +103,23 @@ class Job:
 
 def check_jobs() -> tuple[Job, ...]:
     """Return the jobs that show that all ways learn the same, and what fits which card."""
+    ways = (
+        ("transformers", "none", "bfloat16"),
+        ("unsloth", "none", "bfloat16"),
+        ("transformers", "tree", "bfloat16"),
+        ("transformers", "none", "float16"),
+        ("unsloth", "none", "float16"),
+    )
     same = [
         Job(f"{backend}, {packing}, {dtype}", backend, packing, dtype=dtype)
-        for dtype in ("bfloat16", "float16")
-        for backend, packing in (
-            ("transformers", "none"),
-            ("unsloth", "none"),
-            ("transformers", "tree"),
-        )
+        for backend, packing, dtype in ways
     ]
     cards = [
         Job(
             f"{preset} on {card} GB, {backend}",
             backend,
             rows="full",
+            size=size,
             num_layers=36,
             num_tokens=tokens,
             num_steps=2,
@@ -120,12 +128,12 @@ def check_jobs() -> tuple[Job, ...]:
             is_compared=False,
             card_gb=card,
         )
-        for preset, card, tokens, batch, dtype in (
-            ("t4", 16, 2048, 1, "float16"),
-            ("24gb", 24, 4096, 2, "bfloat16"),
-            ("8 GB with Qwen3-8B", 8, 1024, 1, "bfloat16"),
+        for preset, card, size, tokens, batch, dtype, backend in (
+            ("8gb", 8, "4b", 2048, 1, "bfloat16", "unsloth"),
+            ("t4", 16, "8b", 2048, 1, "float16", "unsloth"),
+            ("24gb", 24, "8b", 4096, 2, "bfloat16", "unsloth"),
+            ("24gb", 24, "8b", 4096, 2, "bfloat16", "transformers"),
         )
-        for backend in ("unsloth", "transformers")
     ]
     return (*same, *cards)
 
@@ -247,15 +255,15 @@ def read_rows(path: Path, job: Job, vocabulary_tokens: int) -> list[Any]:
 
 def write_model(folder: Path, job: Job, sizes: Mapping[str, int]) -> Path:
     """Write a model with random weights whose answers depend on what it reads, once a depth."""
+    target = folder / f"{job.size}-{job.num_layers}-layers"
+    if (target / "tokenizer.json").is_file():
+        return target
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    target = folder / f"{job.num_layers}-layers"
-    if (target / "tokenizer.json").is_file():
-        return target
     torch.manual_seed(SEED)
-    is_large = sizes is QWEN3_8B
+    is_large = sizes is not TINY
     kept = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if is_large else torch.float32)
     try:
@@ -265,7 +273,7 @@ def write_model(folder: Path, job: Job, sizes: Mapping[str, int]) -> Path:
                     **sizes,
                     num_hidden_layers=job.num_layers,
                     max_position_embeddings=40_960,
-                    tie_word_embeddings=False,
+                    tie_word_embeddings=job.size == "4b",
                 )
             )
     finally:
@@ -299,6 +307,7 @@ def train_once(folder: Path, job: Job, rows: Sequence[Any]) -> dict[str, Any]:
             "model.dtype": job.dtype,
             "model.max_seq_length": 2 * job.num_tokens,
             "model.load_in_4bit": job.dtype != "float32",
+            "lora.gradient_checkpointing": job.dtype != "float32",
             "train.packing": job.packing,
             "train.packing_tokens": 4 * job.num_tokens,
             "train.max_steps": job.num_steps,
@@ -470,8 +479,8 @@ def work(task: Mapping[str, Any], *, is_tiny: bool) -> None:
     from fim.cli.output import answers_apart
 
     answers_apart()
-    sizes = TINY if is_tiny else QWEN3_8B
     job, folder = Job(**task["job"]), Path(task["model"])
+    sizes = TINY if is_tiny else SIZES[job.size]
     rows = read_rows(Path(task["rows"]), job, sizes["vocab_size"])
     if "adapter" in task:
         found = read_adapter(folder, job, Path(task["adapter"]), rows)
@@ -487,7 +496,7 @@ def run_jobs(
     for job in jobs:
         if "failed" not in kept.get(job.name, {"failed": ""}):
             continue
-        folder = write_model(place, job, TINY if is_tiny else QWEN3_8B)
+        folder = write_model(place, job, TINY if is_tiny else SIZES[job.size])
         task = {"job": asdict(job), "model": str(folder), "rows": str(rows)}
         found = in_process(task, is_tiny=is_tiny)
         if "adapter" in found:

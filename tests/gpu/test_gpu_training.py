@@ -49,10 +49,9 @@ def failures(answer: dict[str, Any], backend: str) -> dict[str, Any]:
 
 def test_transformers_trains_and_trees_learn_the_same(answer: dict[str, Any]) -> None:
     assert failures(answer, "transformers") == {}
-    for dtype in ("bfloat16", "float16"):
-        told = answer["agreement"][f"transformers, tree, {dtype}"]
-        assert told["agrees"], told
-        assert told["is_stdout_empty"]
+    told = answer["agreement"]["transformers, tree, bfloat16"]
+    assert told["agrees"], told
+    assert told["is_stdout_empty"]
 
 
 @pytest.mark.skipif(find_spec("unsloth") is None, reason="unsloth is not installed")
@@ -66,7 +65,7 @@ def test_unsloth_learns_and_answers_the_same(answer: dict[str, Any]) -> None:
 
 def test_presets_fit_their_cards_within_the_estimate(answer: dict[str, Any]) -> None:
     for row in answer["rows"]:
-        if row["job"]["card_gb"] > 8:
+        if row["job"]["card_gb"]:
             assert "failed" not in row, row
             assert row["peak_memory_mib"] < row["job"]["card_gb"] * 1e9 / 2**20
 

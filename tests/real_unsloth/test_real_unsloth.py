@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -159,3 +160,46 @@ def test_the_command_line_trains_and_answers(tmp_path: Path, smollm2_tokenizer: 
     assert told.returncode == 0, told.stderr[-3000:]
     assert "Unsloth" not in told.stderr
     assert run(("fim-on-cpu", *words), place, variables).stdout == json.loads(told.stdout)["text"]
+
+
+def test_the_gpu_benchmark_sees_that_unsloth_learns_the_same(tmp_path: Path) -> None:
+    rows = tmp_path / "rows"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in benchmark_rows()))
+    figures = {}
+    for backend in ("transformers", "unsloth", "read-unsloth"):
+        out = tmp_path / f"{backend.removeprefix('read-')}.json"
+        words = ("benchmark", backend, str(rows), str(tmp_path / "models"), str(out))
+        done = run(words, tmp_path / "place", {})
+        assert done.returncode == 0, done.stderr[-3000:]
+        figures[backend] = json.loads(out.read_text())
+    sys.path.insert(0, str(WORKER.parents[2] / "benchmarks"))
+    import gpu_train
+
+    told = gpu_train.agreement(figures["transformers"], figures["read-unsloth"])
+    assert told["agrees"], told
+    assert told["nll_difference"] < 1e-3
+    assert told["equal_ids"] == 1.0
+
+
+def benchmark_rows() -> list[dict[str, object]]:
+    """Return rows of three documents in the form of the benchmark's file."""
+    generator = random.Random(1)
+
+    def ids(count: int) -> list[int]:
+        return [generator.randrange(3, 49_000) for _ in range(count)]
+
+    found: list[dict[str, object]] = []
+    for document in range(3):
+        trunk = ids(60)
+        for hole in range(8):
+            prompt, middle = [*trunk[: 40 + hole], *ids(9)], ids(4)
+            found.append(
+                {
+                    "kind": "constructed",
+                    "ids": [*prompt, *middle],
+                    "labels": [-100] * len(prompt) + middle,
+                    "prompt": len(prompt),
+                    "document": str(document),
+                }
+            )
+    return found

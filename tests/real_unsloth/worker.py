@@ -3,6 +3,7 @@
     python worker.py BACKEND DTYPE MODEL_FOLDER OUT_FOLDER
     python worker.py fim ARGUMENTS ...
     python worker.py fim-on-cpu ARGUMENTS ...
+    python worker.py benchmark BACKEND ROWS FOLDER OUT
 
 Both backends do the same: same rows, same order, same LoRA matrices at the start. The others
 are the command line where Unsloth trains, and where it does not.
@@ -15,6 +16,7 @@ import os
 import sys
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +37,9 @@ def main() -> None:
     """Do everything and write ``BACKEND-DTYPE.json`` into the folder."""
     if sys.argv[1] in {"fim", "fim-on-cpu"}:
         run_command(sys.argv[2:], has_gpu=sys.argv[1] == "fim")
+    if sys.argv[1] == "benchmark":
+        run_benchmark(*sys.argv[2:])
+        return
     backend, dtype, folder, out = sys.argv[1:]
     seen = None
     if backend == "unsloth":
@@ -65,6 +70,27 @@ def run_command(arguments: list[str], *, has_gpu: bool) -> NoReturn:
 
         cpu_harness.install(has_fused_lora=False)
     run(arguments)
+
+
+def run_benchmark(backend: str, rows: str, folder: str, out: str) -> None:
+    """Do a job of the GPU benchmark; with the adapter in place of rows to train on, read it."""
+    sys.path.insert(0, str(TESTS.parent / "benchmarks"))
+    import gpu_train
+
+    first = gpu_train.tiny_jobs(gpu_train.check_jobs())[0]
+    job = replace(first, backend=backend.removeprefix("read-"))
+    given = gpu_train.read_rows(Path(rows), job, gpu_train.TINY["vocab_size"])
+    model = gpu_train.write_model(Path(folder), job, gpu_train.TINY)
+    if backend == "read-unsloth":
+        known = json.loads(Path(out).read_text())
+        found = {**known, **gpu_train.read_adapter(model, job, Path(known["adapter"]), given)}
+    else:
+        if backend == "unsloth":
+            import cpu_harness
+
+            cpu_harness.install(has_fused_lora=False)
+        found = gpu_train.train_once(model, job, given)
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
 
 
 def make_loader(
