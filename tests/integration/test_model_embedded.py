@@ -11,7 +11,7 @@ from fim.errors import EmbeddedModelError
 from fim.model import LoadedModel, ModelLoader, loader, prepared, save_adapter
 from model_toys import CPU
 
-NUM_TOKENS = 256 + 4
+NUM_TOKENS = 256 + 5
 
 
 def write_toy_gguf(path: Path) -> None:
@@ -32,11 +32,11 @@ def write_toy_gguf(path: Path) -> None:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10_000.0)
     writer.add_vocab_size(NUM_TOKENS)
-    tokens = ["<c0>", "<c1>", "<c2>", *bytes_to_unicode().values(), "ab"]
+    tokens = ["<c0>", "<c1>", "<c2>", *bytes_to_unicode().values(), "ab", "aba"]
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([3, 3, 3, *[1] * (NUM_TOKENS - 3)])
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["a b", "ab a"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)
@@ -107,6 +107,13 @@ def test_gguf_is_dequantised_once_and_loaded_with_a_tied_head(
     assert logits(make_loader().load()) == first
     written = {path.name for path in folder.iterdir()}
     assert {name.split("-")[0] for name in written} == {".lock", "toy.gguf", "float32"}
+
+
+def test_the_tokenizer_gives_every_text_back(folder: Path) -> None:
+    tokenizer = make_loader().tokenizer()
+    for text in ("\u2581 x", "a b\u2581", "caf\u00e9 \u2603\n\t", "  def"):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenizer.decode(ids) == text
 
 
 def test_each_dtype_has_its_own_weights(folder: Path) -> None:

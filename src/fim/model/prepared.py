@@ -2,7 +2,8 @@
 
 Reading the GGUF takes some 15 to 25 seconds on two cores, reading the prepared weights two, so
 every command after the first starts at once. A prepared folder is keyed by the digest of the
-GGUF (its parent folder), the version of transformers that wrote it, and the dtype.
+GGUF (its parent folder), the version of transformers that wrote it, that of this form, and the
+dtype.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STAMP_FILE = "fim_prepared.json"
+_FORM = 2
 _MACHINE_KEYS = ("is_local", "local_files_only", "name_or_path")
 
 
@@ -112,7 +114,22 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     )
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise EmbeddedModelError(f"The tokenizer in {folder} is read as {type(tokenizer)}.")
+    _take_bytes_alone(tokenizer)
     return tokenizer
+
+
+def _take_bytes_alone(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a tokenizer turn text into bytes and back, and nothing else.
+
+    Releases of transformers before 5.18 read a byte-level tokenizer of a GGUF as one of pieces as
+    well: it then decodes U+2581 as a space.
+    """
+    from tokenizers import decoders, pre_tokenizers
+
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = None
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
@@ -126,7 +143,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
 
 def _prepared(folder: Path, kind: str, build: Callable[[Path], None]) -> Path:
     """Return the prepared folder of a kind, building it under the cache's lock if need be."""
-    target = folder / f"{kind}-transformers-{version('transformers')}"
+    target = folder / f"{kind}-{_FORM}-transformers-{version('transformers')}"
     if _is_complete(target):
         return target
     with locked_folder(folder):
