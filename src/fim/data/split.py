@@ -6,6 +6,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from fim.corpus.comments import code_start
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,8 +64,11 @@ def near_duplicate_groups(examples: Sequence[FimExample]) -> tuple[tuple[int, ..
 
 
 def shingles(example: FimExample) -> frozenset[bytes]:
-    """Return the normalised lines around the hole, or its word triples when there are few lines."""
-    text = f"{example.prefix}\n{example.suffix}"
+    """Return the normalised lines around the hole, or its word triples when there are few lines.
+
+    Leading comments, such as a licence, do not count: files that share no more are not alike.
+    """
+    text = f"{example.prefix[code_start(example.prefix) :]}\n{example.suffix}"
     lines = {" ".join(line.split()) for line in text.split("\n")}
     lines.discard("")
     if len(lines) < _MIN_LINES:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -104,3 +105,18 @@ def test_a_small_share_still_holds_out_the_smallest_group() -> None:
     examples = [*holes(1, 6), *holes(2, 2)]
     held_out = split_examples(examples, held_out_fraction=0.01, seed=1)[1]
     assert {each.id for each in held_out} == {"2-0", "2-1"}
+
+
+def test_files_that_share_a_licence_and_nothing_else_are_different_groups() -> None:
+    source = random.Random(5)
+    words = [f"term{source.randrange(10**6)}" for _ in range(300)]
+    header = (
+        "/*\n"
+        + "".join(f" * {' '.join(words[at : at + 6])}\n" for at in range(0, 300, 6))
+        + " */\n"
+    )
+    plain = [hole for seed in range(3) for hole in holes(seed, 1)]
+    licensed = [replace(each, prefix=header + each.prefix) for each in plain]
+    assert len(near_duplicate_groups(licensed)) == len(near_duplicate_groups(plain)) == 3
+    twin = replace(plain[0], prefix=header.replace("term", "word") + plain[0].prefix)
+    assert len(near_duplicate_groups([licensed[0], twin])) == 1
