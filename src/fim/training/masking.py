@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fim.types import IGNORED_LABEL
 
@@ -64,7 +64,8 @@ KNOWN_PATTERNS = (CHATML_PATTERNS, HARMONY_PATTERNS)
 class MaskingStrategy:
     """Labels for rows of ids, by marker sequences; without markers every token is trained.
 
-    Make it with :meth:`of` for a known layout or :meth:`detect` for a tokenizer.
+    Make it with :meth:`of` for a known layout, such as ``MaskingStrategy.CHATML_PATTERNS``, or
+    :meth:`detect` for a tokenizer.
 
     Args:
         name: Name of the layout, ``all`` for the fallback.
@@ -73,6 +74,9 @@ class MaskingStrategy:
         preludes: Ids that may follow ``response`` untrained.
         ends: Ids that close an answer.
     """
+
+    CHATML_PATTERNS: ClassVar[MaskingPatterns] = CHATML_PATTERNS
+    HARMONY_PATTERNS: ClassVar[MaskingPatterns] = HARMONY_PATTERNS
 
     def __init__(
         self,
