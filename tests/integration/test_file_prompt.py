@@ -35,7 +35,7 @@ SCRIPT = (
 )
 MODULE = (
     "import os\n\n\ndef part{n}(left, right):\n    total = left * {n} + right\n"
-    "    if total > {n}:\n        return os.path.join(str(left), str(total))\n    return right\n\n\n"
+    "    if total > {n}:\n        return os.path.join(str(left), total)\n    return right\n\n\n"
     "def other{n}(value):\n    return [item * {n} for item in value]\n"
 )
 ENCODINGS = {
@@ -81,7 +81,9 @@ def asked(root: Path, row: FimExample) -> FimExample:
     """Return the hole of a row as ``--file`` finds it in a file that lacks the middle."""
     file = root / str(row.path)
     was = file.read_bytes()
-    bom = next((mark for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE) if was.startswith(mark)), b"")
+    bom = next(
+        (mark for mark in (codecs.BOM_UTF8, codecs.BOM_UTF16_LE) if was.startswith(mark)), b""
+    )
     encoding = {b"": "utf-8", codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le"}[bom]
     encoding = "latin-1" if kind_of(str(row.path)) == "declared" else encoding
     before = row.prefix.split("\n")
@@ -149,7 +151,7 @@ def test_answers_are_those_of_the_evaluation(
     git(tmp_path / "my project", "init", "-q")
     file.write_bytes((row.prefix + row.suffix).encode())
     before = row.prefix.split("\n")
-    words = "complete --preset cpu --set infer.max_new_tokens=6 --model".split()
+    words = ["complete", "--preset", "cpu", "--set", "infer.max_new_tokens=6", "--model"]
     place = ["--line", str(len(before)), "--column", str(len(before[-1]) + 1)]
     with pytest.raises(SystemExit) as done:
         main([*words, str(tiny_model), "--file", str(file), *place])
