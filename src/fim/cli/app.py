@@ -116,8 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except FimError as problem:
         _output(given).error(problem)
         status = problem.exit_code
-    finally:
+    except SystemExit:
         sys.stdout = sys.stderr
+        raise
+    sys.stdout = sys.stderr
     sys.exit(status)
 
 
