@@ -6,7 +6,8 @@ itself, pass each function to ``fim.cli.command.command``, and name ``register``
 ``COMMAND_FILES`` below. The tests then freeze the options of the new command.
 
 Exit codes: 0 done, 1 unexpected, 2 usage or configuration, the rest by ``FimError.exit_code``, 130
-for Ctrl-C. With ``--json`` every failure is one object on stdout, a wrong command line included.
+for Ctrl-C, 141 where the reader of the answer went away. With ``--json`` every failure is one
+object on stdout, a wrong command line included.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ class Parameter(Protocol):
     opts: list[str]
     secondary_opts: list[str]
     param_type_name: str
+    required: bool
 
 
 class Command(Protocol):
@@ -309,8 +310,12 @@ def test_a_deleted_working_folder_is_told_by_every_command(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    given = ["x" for item in COMMANDS[name].params if item.param_type_name == "argument"]
-    given += ["--suite", "own"] if name == "fim eval run" else []
+    needed = [item for item in COMMANDS[name].params if item.required]
+    given = [
+        word
+        for item in needed
+        for word in (["x"] if item.param_type_name == "argument" else [item.opts[0], "x"])
+    ]
     result = CliRunner().invoke(app, [*name.split()[1:], *given, *flag])
     assert result.exit_code == 2
     told = json.loads(result.stdout)["error"]["message"] if flag else result.stderr
