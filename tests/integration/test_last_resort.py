@@ -78,9 +78,8 @@ def test_a_reader_that_went_away_is_no_failure_to_tell(arguments: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
 
 
-@pytest.mark.parametrize("kind", ["", "--stream"])
-def test_a_completion_into_a_closed_pipe_or_a_full_disk(kind: str, tiny_model: Path) -> None:
-    words = f"{COMPLETE} {kind} -q".replace("MODEL", shlex.quote(str(tiny_model)))
+def test_a_stream_into_a_closed_pipe_or_a_full_disk(tiny_model: Path) -> None:
+    words = f"{COMPLETE} --stream -q".replace("MODEL", shlex.quote(str(tiny_model)))
     done = run(shlex.split(words), redirected="| true")
     assert (done.returncode, done.stdout) == (141, "")
     assert "Traceback" not in done.stderr
@@ -189,10 +188,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("free_kib", [4, 70])
-def test_a_run_folder_on_a_full_disk(free_kib: int, small_disk: Path, tiny_model: Path) -> None:
+def test_a_run_folder_on_a_full_disk(small_disk: Path, tiny_model: Path) -> None:
     rows = write_rows(small_disk.parent / "rows.jsonl")
-    (small_disk / "fill").write_bytes(bytes((600 - free_kib) * 1024))
+    (small_disk / "fill").write_bytes(bytes(530 * 1024))
     arguments = ["train", "-q", "--set", "lora.r=64", "--out", str(small_disk / "run")]
     more = {"FIM_LORA_R": "64", "FIM_TRAIN_SAVE_STEPS": "1", "FIM_TRAIN_MAX_STEPS": "1"}
     done = run(arguments, cwd=small_disk.parent, **environment(tiny_model, rows, **more))
