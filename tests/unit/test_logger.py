@@ -101,3 +101,19 @@ def test_other_loggers_are_left_alone() -> None:
     before = list(logging.getLogger().handlers)
     configure_logging()
     assert logging.getLogger().handlers == before
+
+
+def test_a_logged_name_does_not_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    get_logger("x").info("reading %s", "a\x1b[2Jb\r.py")
+    assert capsys.readouterr().err.endswith("reading a\\x1b[2Jb\\r.py\n")
+
+
+def test_a_log_file_on_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(file=Path("/dev/full"))
+    get_logger("x").info("one")
+    get_logger("x").info("two")
+    told = capsys.readouterr().err
+    assert told.count("the log ends in /dev/full, which cannot be written: No space left") == 1
+    assert "Traceback" not in told
+    assert [line.rpartition(": ")[2] for line in told.splitlines()][::2] == ["one", "two"]

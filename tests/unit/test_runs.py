@@ -22,6 +22,7 @@ from fim.runs import (
     new_run_id,
     writing,
 )
+from fim.runs.writing import refusing
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 
@@ -350,3 +351,31 @@ def test_shown_path_is_what_people_type(tmp_path: Path, monkeypatch: pytest.Monk
     assert run.shown_path == "runs/one"
     monkeypatch.chdir(tmp_path / "runs" / "one")
     assert RunFolder.create_at(tmp_path / "other").shown_path == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("Error while serializing: I/O error: no room (os error 28)"),
+            "No space left",
+        ),
+        (RuntimeError("a bug"), "a bug"),
+    ],
+)
+def test_a_full_disk_that_a_library_hides_is_told(
+    error: Exception, told: str, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(RuntimeError if told == "a bug" else RunFolderError, match=told),
+        refusing(tmp_path / "weights", "write"),
+    ):
+        raise error
+
+
+def test_a_library_that_fails_where_nothing_can_be_written_is_told_so() -> None:
+    with (
+        pytest.raises(RunFolderError, match="Cannot write /proc/here/weights"),
+        refusing(Path("/proc/here/weights"), "write"),
+    ):
+        raise RuntimeError("unexpected pos")

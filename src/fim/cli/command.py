@@ -13,26 +13,39 @@ are added to it, and its ``FimError`` becomes a message with its exit code::
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from fim.cli.output import Output, OutputMode
 from fim.cli.progress import make_progress
-from fim.errors import ConfigError, FimError, InvalidSettingError
+from fim.errors import ConfigError, FimError, InvalidSettingError, OutputError
 from fim.types import Progress
 
 if TYPE_CHECKING:
     from fim.config import LogSettings, ResolvedSettings
 
 INTERRUPTED_EXIT_CODE = 130
+_FULL = "free some space, or have it written to another disk; df -h shows which one is full"
+_CLOSED = "give yourself permission there, or name another place"
+_REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "name a place on a disk that can be written",
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EMFILE: "ulimit -n 4096",
+    errno.EIO: "look at the disk: dmesg | tail",
+    errno.EPIPE: "a program that this command runs ended early; run it again with --debug",
+}
 
 CommandFunction = Callable[..., None]
 
@@ -163,34 +176,13 @@ def command(
     return register
 
 
-def open_session(options: SharedOptions, answers: TextIO | None = None) -> Session:
-    """Return the session of a command: its output and its progress.
-
-    Args:
-        options: What the user gave.
-        answers: Stream of answers; None takes the process's standard output.
-    """
-    from fim.config import read_switches
-
-    mode = OutputMode.JSON if options.is_json else OutputMode.HUMAN
-    output = Output(
-        OutputMode.QUIET if options.is_quiet and not options.is_json else mode,
-        is_hushed=options.is_quiet,
-        stdout=answers,
-    )
-    switches = read_switches()
-    return Session(
-        output=output,
-        progress=make_progress(output, is_wanted=not switches.no_progress),
-        options=options,
-    )
-
-
 def is_debug_wanted(options: SharedOptions) -> bool:
     """Tell whether tracebacks are shown: ``--debug`` or ``FIM_DEBUG``."""
     from fim.config import read_switches
 
-    return options.is_debug or read_switches().debug
+    with suppress(OSError):
+        return options.is_debug or read_switches().debug
+    return options.is_debug
 
 
 def _runner(function: CommandFunction) -> CommandFunction:
@@ -200,10 +192,10 @@ def _runner(function: CommandFunction) -> CommandFunction:
 
     def run(**values: object) -> None:
         given = {item.name: values.pop(item.name) for item in shared}
-        answers = sys.stdout
-        with redirect_stdout(sys.stderr):
-            session = open_session(_shared_options(**given), answers)  # type: ignore[arg-type]
-            _run(session, partial(function, session, **values))
+        options = _shared_options(**given)  # type: ignore[arg-type]
+        output = _output(options, sys.stdout)
+        with redirect_stdout(sys.stderr), _told(output, options):
+            function(_session(output, options), **values)
 
     parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in (*own, *shared)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -213,18 +205,82 @@ def _runner(function: CommandFunction) -> CommandFunction:
     return run
 
 
-def _run(session: Session, function: Callable[[], None]) -> None:
-    """Run a command, its failure told and turned into an exit code."""
+def _output(options: SharedOptions, answers: TextIO) -> Output:
+    """Return the sink of a command."""
+    mode = OutputMode.JSON if options.is_json else OutputMode.HUMAN
+    return Output(
+        OutputMode.QUIET if options.is_quiet and not options.is_json else mode,
+        is_hushed=options.is_quiet,
+        stdout=answers,
+    )
+
+
+def _session(output: Output, options: SharedOptions) -> Session:
+    """Return the session of a command.
+
+    Raises:
+        ConfigError: The working folder is gone.
+    """
+    from fim.config import read_switches
+
+    _require_working_folder()
+    progress = make_progress(output, is_wanted=not read_switches().no_progress)
+    return Session(output=output, progress=progress, options=options)
+
+
+def _require_working_folder() -> None:
     try:
-        function()
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        name = ""
+        with suppress(OSError):
+            name = " " + os.readlink("/proc/self/cwd").removesuffix(" (deleted)")  # noqa: PTH115
+        raise ConfigError(
+            f"the working folder{name} is gone or closed ({error.strerror}), so neither its "
+            "settings nor relative paths can be read",
+            hint="cd /",
+        ) from error
+
+
+@contextmanager
+def _told(output: Output, options: SharedOptions) -> Iterator[None]:
+    """Tell the failure of a command and turn it into an exit code."""
+    try:
+        yield
     except FimError as problem:
-        if is_debug_wanted(session.options):
-            session.output.say(traceback.format_exc().rstrip())
-        session.output.error(problem)
-        raise typer.Exit(problem.exit_code) from problem
+        raise _exit(problem, output, options) from problem
+    except OSError as error:
+        refused = system_refusal(error)
+        if refused is None:
+            raise
+        raise _exit(refused, output, options) from error
     except KeyboardInterrupt as interrupt:
-        session.output.warn("interrupted; nothing more was done")
+        output.warn("interrupted; nothing more was done")
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from interrupt
+
+
+def _exit(problem: FimError, output: Output, options: SharedOptions) -> typer.Exit:
+    if is_debug_wanted(options):
+        output.say(traceback.format_exc().rstrip())
+    output.error(problem)
+    return typer.Exit(problem.exit_code)
+
+
+def system_refusal(error: OSError) -> OutputError | None:
+    """Return what to tell where the system refused something that no command foresaw.
+
+    None for failures that are rather a fault of the program.
+    """
+    hint = _REFUSALS.get(error.errno or 0)
+    if hint is None:
+        return None
+    reason = error.strerror or str(error)
+    what = f"{error.filename}: {reason}" if error.filename else reason
+    return OutputError(
+        f"the system refuses what this command needs ({what}), so it stops",
+        hint=hint,
+        context={"reason": reason, "path": str(error.filename or "")},
+    )
 
 
 def _shared_options(
@@ -246,6 +302,11 @@ def _assignment(text: str) -> tuple[str, str]:
     return key.strip(), value
 
 
-def usage_error(message: str) -> ConfigError:
-    """Return the error of a command line that cannot be parsed."""
-    return ConfigError(message, hint="add --help to see what the command takes")
+def usage_error(message: str, called: str) -> ConfigError:
+    """Return the error of a command line that cannot be parsed.
+
+    Args:
+        message: What is wrong with it.
+        called: The command that was called, as far as it is known.
+    """
+    return ConfigError(message, hint=f"{called} --help")

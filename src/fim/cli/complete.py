@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fim.cli.command import Session, command
 from fim.errors import ConfigError, SourceNotFoundError
+from fim.types import FimExample
+
+if TYPE_CHECKING:
+    from fim.inference import CodeCompleter, CompletionStream
 
 STDIN = "-"
 
@@ -42,7 +48,12 @@ ColumnOption = Annotated[
     ),
 ]
 LanguageOption = Annotated[
-    str, typer.Option("--language", metavar="NAME", help="Programming language, such as Python.")
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="NAME",
+        help="Programming language, such as Python; that of --file without it.",
+    ),
 ]
 AdapterOption = Annotated[
     Path | None,
@@ -86,14 +97,16 @@ def complete(
     file: FileOption = None,
     line: LineOption = None,
     column: ColumnOption = None,
-    language: LanguageOption = "",
+    language: LanguageOption = None,
     adapter: AdapterOption = None,
     model: ModelOption = None,
     stream: StreamOption = None,
     max_new_tokens: MaxNewTokensOption = None,
 ) -> None:
     """Write exactly the text to insert at the cursor."""
-    before, after, path = _texts(prefix, suffix, prefix_file, suffix_file, file, line, column)
+    hole = _hole(prefix, suffix, prefix_file, suffix_file, file, line, column)
+    if language is not None:
+        hole = replace(hole, language=language)
     resolved = session.resolve(
         {
             "model.name": model,
@@ -106,7 +119,7 @@ def complete(
     completer = make_completer(
         resolved, adapter=adapter, is_base_alone=model is not None and adapter is None
     )
-    pieces = completer.stream(before, after, language=language, path=path)
+    pieces = ask(completer, hole)
     if resolved.settings.infer.stream and not session.output.is_json:
         for piece in pieces:
             session.output.write_text(piece)
@@ -123,6 +136,36 @@ def complete(
         )
         return
     session.output.write_text(answer.text)
+
+
+def hole_in_file(file: Path, line: int, column: int) -> FimExample:
+    """Return the hole at a place in a file, named as a training row of that file names it.
+
+    Args:
+        file: Source file.
+        line: Line of the cursor, from 1.
+        column: Column of the cursor in characters, from 1; a byte order mark is none.
+
+    Raises:
+        SourceNotFoundError: The file cannot be read as text.
+        ConfigError: The file has no such line or column.
+    """
+    from fim.corpus.asking import read_for_prompt
+
+    found = read_for_prompt(file)
+    before, after = cut_at_cursor(found.prefix, line, column, name=str(file))
+    return replace(found, prefix=before, suffix=after)
+
+
+def ask(completer: CodeCompleter, hole: FimExample) -> CompletionStream:
+    """Return the completion of a hole, piece by piece.
+
+    Raises:
+        PromptTooLongError: The prompt does not fit.
+    """
+    return completer.stream(
+        hole.prefix, hole.suffix, language=hole.language, path=hole.path, repo=hole.repo
+    )
 
 
 def cut_at_cursor(text: str, line: int, column: int, *, name: str) -> tuple[str, str]:
@@ -147,7 +190,7 @@ def cut_at_cursor(text: str, line: int, column: int, *, name: str) -> tuple[str,
     return text[:start], text[start:]
 
 
-def _texts(
+def _hole(
     prefix: str | None,
     suffix: str | None,
     prefix_file: Path | None,
@@ -155,7 +198,7 @@ def _texts(
     file: Path | None,
     line: int | None,
     column: int | None,
-) -> tuple[str, str, str | None]:
+) -> FimExample:
     sides = (prefix, prefix_file, suffix, suffix_file)
     if file is not None:
         if any(side is not None for side in sides) or line is None or column is None:
@@ -163,7 +206,7 @@ def _texts(
                 "--file needs --line and --column and no other text",
                 hint="fim complete --file app.py --line 40 --column 9",
             )
-        return (*cut_at_cursor(_read(file), line, column, name=str(file)), file.name)
+        return hole_in_file(file, line, column)
     if line is not None or column is not None:
         raise ConfigError(
             "--line and --column mean a place in a file, and there is no --file",
@@ -180,7 +223,7 @@ def _texts(
             hint="give one of them with --prefix-file or --suffix-file",
         )
     before = _side("prefix", prefix, prefix_file)
-    return before, _side("suffix", suffix, suffix_file), None
+    return FimExample(before, "", _side("suffix", suffix, suffix_file))
 
 
 def _side(name: str, text: str | None, file: Path | None) -> str:
@@ -191,7 +234,16 @@ def _side(name: str, text: str | None, file: Path | None) -> str:
         )
     if file is not None:
         return _read(file)
-    return _decode(sys.stdin.buffer.read(), "stdin") if text == STDIN else text or ""
+    return _stdin(name) if text == STDIN else text or ""
+
+
+def _stdin(name: str) -> str:
+    if sys.stdin is None:
+        raise ConfigError(
+            f"--{name} - reads stdin, which is closed, so there is no text",
+            hint=f"give it with --{name}-file FILE",
+        )
+    return _decode(sys.stdin.buffer.read(), "stdin")
 
 
 def _read(path: Path) -> str:
@@ -207,7 +259,7 @@ def _read(path: Path) -> str:
 
 def _decode(raw: bytes, name: str) -> str:
     try:
-        return raw.decode("utf-8")
+        return raw.removeprefix(codecs.BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SourceNotFoundError(
             f"{name} is not UTF-8 (byte {error.start}), so its text is unknown",

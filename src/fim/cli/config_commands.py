@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fim.cli.command import Session, command
+from fim.logger import visible
 
 
 def _setting_keys(incomplete: str) -> list[str]:
@@ -83,7 +84,7 @@ def explain(session: Session, key: KeyArgument) -> None:
     lines += [f"  must be   {explanation.accepts}"]
     lines += [f"  unit      {explanation.unit}"] if explanation.unit else []
     lines += [f"  default   {as_text(explanation.default)}", f"  variable  {explanation.env_name}"]
-    session.output.write_text("\n".join(lines) + "\n")
+    session.output.write_text(visible("\n".join(lines)) + "\n")
 
 
 def check(session: Session) -> None:

@@ -1,7 +1,8 @@
 """The only sink of the command line: answers to stdout, talk to stderr.
 
 Three modes: ``human`` talks and shows tables, ``json`` answers with one JSON object and no table,
-``quiet`` drops all talk but warnings and errors. Nobody's text is ever taken as markup.
+``quiet`` drops all talk but warnings and errors. Nobody's text is ever taken as markup, and in talk
+and tables no character of it acts on the terminal.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
+from fim.cli.streams import UnwrittenAnswerError
 from fim.errors import FimError
+from fim.logger import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,10 +99,14 @@ class Output:
         self._print(message, label="warning", style="yellow")
 
     def error(self, problem: FimError) -> None:
-        """Tell a failure: what, why and the next command; one object on stdout in JSON mode."""
-        if self.is_json:
-            self.write_json(problem.as_json())
-            return
+        """Tell a failure: what, why and the next command; one object on stdout in JSON mode.
+
+        Where standard output takes no object, the failure is told on stderr.
+        """
+        if self.is_json and not isinstance(problem, UnwrittenAnswerError):
+            with suppress(UnwrittenAnswerError):
+                self.write_json(problem.as_json())
+                return
         self._print(problem.message, label="error", style="bold red")
         if problem.hint:
             self._print(problem.hint, label="hint", style="cyan")
@@ -143,28 +150,7 @@ class Output:
         from rich.text import Text
 
         head = Text(f"{label}: ", style=style) if label else Text()
-        self.console().print(head + Text(message), soft_wrap=True)
-
-
-def answers_apart() -> TextIO | None:
-    """Keep standard output for answers: whatever else writes to descriptor 1 ends on stderr.
-
-    Libraries print banners there, from Python, from C and from child processes. A copy of the
-    descriptor stays for answers. A standard stream that is closed is opened on nothing first.
-
-    Returns:
-        The stream for answers; None where Python's standard output is not the process's own.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-    if sys.stdout is not sys.__stdout__:
-        return None
-    own = cast("io.TextIOWrapper", sys.stdout)
-    own.flush()
-    kept = os.dup(own.fileno())
-    os.dup2(2, 1)
-    return open(kept, "w", encoding=own.encoding, errors=own.errors, newline="")  # noqa: PTH123
+        self.console().print(head + Text(visible(message)), soft_wrap=True)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> Table:
@@ -172,21 +158,22 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) ->
     from rich.table import Table
     from rich.text import Text
 
+    rows = [[visible(cell) for cell in row] for row in rows]
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(title, style="bold") if title else None,
+        title=Text(visible(title), style="bold") if title else None,
         title_justify="left",
         pad_edge=False,
     )
     for index, column in enumerate(columns):
         table.add_column(
-            Text(column.removeprefix(">")),
+            Text(visible(column.removeprefix(">"))),
             justify="right" if column.startswith(">") else "left",
             overflow="fold",
             min_width=_first_width(rows) if index == 0 else None,
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(Text, row))
     return table
 
 

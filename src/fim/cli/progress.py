@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fim.cli.output import Output
+from fim.logger import visible
 from fim.types import Progress
 
 if TYPE_CHECKING:
@@ -123,21 +124,23 @@ class LiveProgress:
     def start(self, stage: str, total: int | None) -> None:
         """Open a stage."""
         self._close()
-        self._stage, self._started = stage, time.monotonic()
+        self._stage, self._started = visible(stage), time.monotonic()
         self._bar = _bar(self._console)
-        self._bar.add_task(stage, total=total, facts="")
+        self._bar.add_task(self._stage, total=total, facts="")
         self._bar.start()
 
     def advance(self, done: int, **facts: float | str) -> None:
         """Report the units done so far and its current figures."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, facts=format_facts(facts))
+            self._bar.update(
+                self._bar.task_ids[0], completed=done, facts=visible(format_facts(facts))
+            )
 
     def finish(self, summary: str = "") -> None:
         """Close the open stage and leave one line behind."""
         self._close()
         spent = format_seconds(time.monotonic() - self._started)
-        line = f"{self._stage}: {summary or 'done'} ({spent})"
+        line = visible(f"{self._stage}: {summary or 'done'} ({spent})")
         self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _close(self) -> None:

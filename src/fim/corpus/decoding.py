@@ -45,7 +45,7 @@ class Decoded:
 
     Args:
         text: Line ends as found, without a byte order mark; a notebook's code cells.
-        language: Name of its language.
+        language: Name of its language, empty where it is in none of the table.
         encoding: What the bytes were in, empty where they are UTF-8.
         had_returns_only: Lines ended in carriage returns alone; they are line feeds in the text.
     """
@@ -68,6 +68,20 @@ def read_text(path: str, content: bytes) -> Decoded | DropReason:
         path: Path of the file; its ending tells a notebook.
         content: The file's bytes.
     """
+    found = decode(path, content)
+    if isinstance(found, DropReason) or found.language:
+        return found
+    is_open = may_have_shebang(path)
+    return DropReason.UNKNOWN_LANGUAGE if is_open else DropReason.NOT_SUPPORTED
+
+
+def decode(path: str, content: bytes) -> Decoded | DropReason:
+    """Return the text of a file as ``read_text`` does, also where its language is unknown.
+
+    Args:
+        path: Path of the file; its ending tells a notebook.
+        content: The file's bytes.
+    """
     if content.startswith(_LFS_MARK):
         return DropReason.LFS_POINTER
     found = _decoded(content)
@@ -84,10 +98,8 @@ def read_text(path: str, content: bytes) -> Decoded | DropReason:
         text, language = notebook.text, language_of_notebook(notebook.language)
     else:
         language = language_of(path, text)
-    if language is None:
-        is_open = may_have_shebang(path)
-        return DropReason.UNKNOWN_LANGUAGE if is_open else DropReason.NOT_SUPPORTED
-    return Decoded(text, language.name, encoding, had_returns_only)
+    name = "" if language is None else language.name
+    return Decoded(text, name, encoding, had_returns_only)
 
 
 def _decoded(content: bytes) -> tuple[str, str] | DropReason:

@@ -7,6 +7,7 @@ message; a new repository is private unless told otherwise; the run is only read
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,7 +188,7 @@ def _refusal(
     error: Exception, planned: HubUpload, run: RunFolder, token: str
 ) -> HubUploadError | None:
     """Return what to say of a refusal or a broken connection; None for a defect."""
-    again = f"`fim export hub {run.shown_path}` tries again"
+    again = f"`{shlex.join(('fim', 'export', 'hub', run.shown_path))}` tries again"
     said = _said(error).replace(token, "(token)")
     context: dict[str, object] = {"repo": planned.repo, "run": str(run.path)}
     status = getattr(getattr(error, "response", None), "status_code", None)

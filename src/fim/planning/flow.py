@@ -8,6 +8,7 @@ folder and deleted.
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -189,7 +190,7 @@ def _told_what_is_missing(settings: Settings) -> Iterator[None]:
         raise ModelNotFoundError(
             f"{error.message} A dry run downloads nothing, and needs the model's tokenizer and "
             "configuration.",
-            hint=f"hf download {settings.model.name} config.json tokenizer.json "
+            hint=f"hf download {shlex.quote(settings.model.name)} config.json tokenizer.json "
             "tokenizer_config.json",
             context=error.context,
         ) from error

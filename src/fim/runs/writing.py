@@ -6,12 +6,13 @@ import errno
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from fim.errors import RunFolderError
+from fim.errors import FimError, RunFolderError
 
 _HINTS = {
     errno.ENOSPC: "Free some space, or choose another disk: --out DIR",
@@ -25,11 +26,15 @@ _HINTS = {
 _FALLBACK_HINT = "Choose a folder that can be written: --out DIR"
 
 _PROBE_BYTES = 4096
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
 def refusing(path: Path, action: str) -> Iterator[None]:
     """Turn a failure of the file system into an error that says what to do.
+
+    Libraries that write weights tell a full disk by errors of their own; where nothing can be
+    written any more, the file system is what is told.
 
     Args:
         path: What was to be written or read.
@@ -40,13 +45,31 @@ def refusing(path: Path, action: str) -> Iterator[None]:
     """
     try:
         yield
+    except FimError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunFolderError(
-            f"Cannot {action} {path}: {reason}. The run would leave nothing behind.",
-            hint=_HINTS.get(error.errno or 0, _FALLBACK_HINT),
-            context={"path": str(path), "reason": reason},
-        ) from error
+        raise _refused(path, action, reason, error.errno or 0) from error
+    except Exception as error:
+        reason = _hidden_reason(error) or why_not_writable(path.parent)
+        if not reason:
+            raise
+        number = next((each for each in _HINTS if os.strerror(each) == reason), 0)
+        raise _refused(path, action, reason, number) from error
+
+
+def _hidden_reason(error: Exception) -> str:
+    """Return why the system refused, of an error of safetensors; empty for others."""
+    match = _SYSTEM_ERROR.search(str(error))
+    return os.strerror(int(match[1])) if match else ""
+
+
+def _refused(path: Path, action: str, reason: str, number: int) -> RunFolderError:
+    return RunFolderError(
+        f"Cannot {action} {path}: {reason}. The run would leave nothing behind.",
+        hint=_HINTS.get(number, _FALLBACK_HINT),
+        context={"path": str(path), "reason": reason},
+    )
 
 
 def why_not_writable(folder: Path) -> str:

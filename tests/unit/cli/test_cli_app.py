@@ -30,6 +30,7 @@ class Parameter(Protocol):
     opts: list[str]
     secondary_opts: list[str]
     param_type_name: str
+    required: bool
 
 
 class Command(Protocol):
@@ -298,6 +299,56 @@ def test_a_bug_ends_the_process_with_one_and_without_traceback() -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("error: unexpected RuntimeError: a bug\n")
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_deleted_working_folder_is_told_by_every_command(
+    name: str, flag: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone folder"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    needed = [item for item in COMMANDS[name].params if item.required]
+    given = [
+        word
+        for item in needed
+        for word in (["x"] if item.param_type_name == "argument" else [item.opts[0], "x"])
+    ]
+    result = CliRunner().invoke(app, [*name.split()[1:], *given, *flag])
+    assert result.exit_code == 2
+    told = json.loads(result.stdout)["error"]["message"] if flag else result.stderr
+    assert f"the working folder {gone} is gone" in told
+    assert flag or len(result.stderr.splitlines()) == 2
+    assert CliRunner().invoke(app, [*name.split()[1:], "--help"]).exit_code == 0
+    assert CliRunner().invoke(app, ["--version"]).exit_code == 0
+
+
+def test_a_bug_in_a_deleted_working_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    error = RuntimeError("a bug")
+    report_unexpected(["data", "build", "my code", "--", "x"], RuntimeError, error, None)
+    assert capfd.readouterr().err == (
+        "error: unexpected RuntimeError: a bug\n"
+        "hint: run again with --debug and report it: fim data build 'my code' --debug -- x\n"
+    )
+
+
+def test_a_wrong_command_line_is_one_sentence_and_its_help(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["config", "show", "--b\x1b[31m"])
+    assert stop.value.code == 2
+    assert capfd.readouterr().err == (
+        "error: No such option: --b\\x1b[31m\nhint: fim config show --help\n"
+    )
 
 
 def test_shell_completion_is_there() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from unicodedata import category
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fim.cli.output import Output, OutputMode
 from fim.errors import InvalidSettingError
@@ -134,6 +137,26 @@ def test_a_hushed_json_output_does_not_talk() -> None:
     streams = Streams(OutputMode.JSON, is_hushed=True)
     streams.output.say("psst")
     assert streams.err.getvalue() == ""
+
+
+@given(st.text(), st.text(alphabet="\x00\x07\x08\r\x1b\x7f\x9b\u202e\u2028a[31m"))
+def test_no_text_acts_on_the_terminal(start: str, rest: str) -> None:
+    streams = Streams(OutputMode.HUMAN)
+    text = start + rest
+    streams.output.say(text)
+    streams.output.warn(text)
+    streams.output.error(InvalidSettingError(text, hint=text))
+    streams.output.table((text, "b"), [(text, text)], title=text)
+    shown = streams.err.getvalue()
+    assert all(
+        category(each) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for each in shown if each not in "\n\t"
+    )
+
+
+def test_what_is_escaped_can_be_read() -> None:
+    streams = Streams(OutputMode.HUMAN)
+    streams.output.say("a\x1b[2J\r\x07b \u3000\u00e9\nc")
+    assert streams.err.getvalue() == "a\\x1b[2J\\r\\x07b \u3000\u00e9\nc\n"
 
 
 def test_an_empty_table_is_fine() -> None:

@@ -34,7 +34,19 @@ def native_library() -> ctypes.CDLL:
     try:
         return build_library(cache_folder() / "native")
     except OSError as error:
+        _warn(cache_folder(), error.strerror or str(error))
         raise RuntimeError(f"the library is not to be had: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _warn(cache: Path, reason: str) -> None:
+    """Say once that a cache is of no use, and how to name another."""
+    get_logger(__name__).warning(
+        "the cache %s cannot be used (%s), so completions go a slower way; "
+        "FIM_CACHE_DIR names another folder",
+        cache,
+        reason,
+    )
 
 
 def build_library(folder: Path, flags: Sequence[str] = ()) -> ctypes.CDLL:
