@@ -78,6 +78,7 @@ def test_a_reader_that_went_away_is_no_failure_to_tell(arguments: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (141, "", "")
 
 
+@pytest.mark.slow
 def test_a_stream_into_a_closed_pipe_or_a_full_disk(tiny_model: Path) -> None:
     words = f"{COMPLETE} --stream -q".replace("MODEL", shlex.quote(str(tiny_model)))
     done = run(shlex.split(words), redirected="| true")
@@ -106,6 +107,7 @@ def test_a_closed_standard_input_is_told() -> None:
     assert "stdin, which is closed" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env",
     [
@@ -188,6 +190,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_run_folder_on_a_full_disk(small_disk: Path, tiny_model: Path) -> None:
     rows = write_rows(small_disk.parent / "rows.jsonl")
     (small_disk / "fill").write_bytes(bytes(530 * 1024))
