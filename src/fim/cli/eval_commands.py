@@ -188,7 +188,8 @@ def run(  # noqa: PLR0913, PLR0917
     """Answer and score every hole of a suite; the same command goes on after an interruption."""
     from fim.evaluating import EvaluationRequest, run_evaluation
 
-    resolved = session.resolve({"model.name": None if endpoint else model})
+    named = {"model.name": model, "data.format": format_name}
+    resolved = session.resolve({} if endpoint else named)
     request = EvaluationRequest(
         suite=suite,
         out=out,
