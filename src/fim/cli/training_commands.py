@@ -134,6 +134,9 @@ def train(
 
 def _show_training(session: Session, outcome: TrainingOutcome) -> None:
     result = outcome.result
+    if outcome.going_on is not None:
+        for change in outcome.going_on.resumed.changes:
+            session.output.say(f"changed: {change}")
     session.output.say(
         f"{result.steps} steps in {result.seconds:.0f} s, loss {result.train_loss:.3f}, "
         f"{result.holes_per_second:.2f} holes/s, peak memory {result.peak_memory_mib:,.0f} MiB"

@@ -143,10 +143,13 @@ def _chosen_preset(layers: Sequence[Layer]) -> tuple[str | None, str]:
     """Return the preset that the strongest source asks for, with its origin."""
     for layer in layers:
         if layer.preset:
-            origin = "environment FIM_PRESET" if layer.source == "environment" else layer.source
             name = layer.preset.strip()
-            return (None if name.lower() in NONE_WORDS else name), origin
+            return (None if name.lower() in NONE_WORDS else name), _preset_origin(layer)
     return None, DEFAULT_SOURCE
+
+
+def _preset_origin(layer: Layer) -> str:
+    return f"{layer.source} FIM_PRESET" if layer.source == "environment" else layer.source
 
 
 def _build(layers: Sequence[Layer], preset_name: str | None) -> tuple[Settings, tuple[str, ...]]:
@@ -203,7 +206,9 @@ def _with_sources(
     settings: Settings, layers: Sequence[Layer], preset_origin: str, ways: Sequence[GivenWay]
 ) -> ResolvedSettings:
     sources = {PRESET_KEY: preset_origin}
-    presets = [SourcedValue(layer.preset, layer.source) for layer in layers if layer.preset]
+    presets = [
+        SourcedValue(layer.preset, _preset_origin(layer)) for layer in layers if layer.preset
+    ]
     overridden: dict[str, tuple[SourcedValue, ...]] = {}
     if presets[1:]:
         overridden[PRESET_KEY] = tuple(presets[1:])

@@ -169,9 +169,7 @@ def _named_format(
             num_lines, source = read_record(trained).anchor_lines, str(trained)
         num_lines = num_lines if can_anchor(name) else 0
     _log.info("asked in %s with data.anchor_lines=%d (%s)", name, num_lines, source)
-    return resolve_format(
-        name, view, anchor_lines=num_lines, is_extended=settings.model.add_tokens
-    )
+    return resolve_format(name, view, anchor_lines=num_lines, is_extended=settings.model.add_tokens)
 
 
 def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite) -> Asked:
