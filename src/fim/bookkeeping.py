@@ -33,8 +33,8 @@ from fim.errors import (
 )
 from fim.logger import get_logger
 from fim.runs import RunFolder, RunState, collect_environment, find_run, list_runs
-from fim.runs.followed import FollowedRun
 from fim.runs.folder import local_now
+from fim.runs.followed import FollowedRun
 from fim.runs.writing import read_json
 from fim.training import find_checkpoint
 from fim.training.processes import is_main, of_main

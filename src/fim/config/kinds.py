@@ -22,7 +22,7 @@ def expanded(text: str) -> str:
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        message = f"there is no home folder for {text.split('/')[0]}"
+        message = f"there is no home folder for {text.split('/', maxsplit=1)[0]}"
         raise ValueError(message) from error
     return str(path)
 

@@ -183,9 +183,9 @@ def _is_same(key: str, before: object, after: object, record: RunRecord) -> bool
     """Tell whether two values mean the same: paths may be spelt in several ways."""
     if before == after:
         return True
-    if isinstance(after, SecretStr) or key not in _FOLDERS or before is None or after is None:
+    if isinstance(after, SecretStr) or key not in _FOLDERS or after is None:
         return False
-    places = {Path(str(before)).resolve()}
+    places = set() if before is None else {Path(str(before)).resolve()}
     if key == "train.output_dir":
         places.add(record.folder.resolve().parent)
     if key == DATA_PATH and record.has_own_data:

@@ -1,4 +1,4 @@
-"""The course of a run: where it ends, which rate a step has, and what a resumed run says of both."""
+"""The course of a run: where it ends, which rate a step has, and what a resumed run says."""
 
 from __future__ import annotations
 
