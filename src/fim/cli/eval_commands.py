@@ -88,7 +88,11 @@ TemperatureOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--format-name", metavar="NAME", help="Prompt format in place of the model's."),
+    typer.Option(
+        "--format-name",
+        metavar="NAME",
+        help="Prompt format in place of the model's; anchor lines stay where it can have them.",
+    ),
 ]
 StopOption = Annotated[
     str,

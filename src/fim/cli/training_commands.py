@@ -62,7 +62,12 @@ AddTokensOption = Annotated[
 ]
 ResumeOption = Annotated[
     str | None,
-    typer.Option("--resume", metavar="RUN", help="Go on with a run: last, its id or its folder."),
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on with a run: last, its id or its folder. What is set otherwise is taken over and "
+        "told, or refused by name.",
+    ),
 ]
 DryRunOption = Annotated[
     bool,
@@ -96,6 +101,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "fim train --preset cpu",
             "fim train --data data/ --resume last",
+            "fim train --resume last --set train.num_train_epochs=2",
             "fim train --preset 24gb --data data/ --dry-run",
         ),
     )(train)

@@ -172,14 +172,12 @@ def plan_training(
     place = place_of(settings, hardware)
     packing = _packing(prepared, place, config)
     steps = _num_steps(prepared, packing, settings.train)
-    resumed = None if going_on is None else _resumed(going_on, prepared, packing)
-    steps_left = steps if resumed is None else max(0, steps - resumed.step)
-    budget = settings.train.max_minutes
+    resumed = _resumed(going_on, prepared, packing)
+    budget, load = settings.train.max_minutes, _load(packing, prepared.train_set.rows)
     rows_per_epoch = len(prepared.train_set.rows)
     rows_per_step = packing.rows_per_step * _num_processes()
     tokens_per_row = packing.forest.num_tokens / rows_per_epoch
     shape = ModelShape.of(config)
-    load = _load(packing, prepared.train_set.rows)
     return TrainingPlan(
         model=settings.model.name,
         place=place,
@@ -193,7 +191,7 @@ def plan_training(
         packing=packing.facts(),
         memory=estimate_memory(shape, settings.lora, load, place) if shape is not None else None,
         time=estimate_seconds(
-            steps_left * rows_per_step * tokens_per_row,
+            max(0, steps - (resumed.step if resumed else 0)) * rows_per_step * tokens_per_row,
             model=settings.model.name,
             place=place,
             budget_seconds=None if budget is None else budget * _SECONDS_PER_MINUTE,
@@ -296,8 +294,12 @@ def _num_steps(prepared: Prepared, packing: PackingPlan, settings: TrainSettings
     return num_planned_steps(max(1, rows // _num_processes()), settings)
 
 
-def _resumed(going_on: GoingOn, prepared: Prepared, packing: PackingPlan) -> ResumePlan:
+def _resumed(
+    going_on: GoingOn | None, prepared: Prepared, packing: PackingPlan
+) -> ResumePlan | None:
     """Return where a run would go on, and what it would say."""
+    if going_on is None:
+        return None
     from fim.training.checkpoints import CheckpointRecord, find_checkpoint
     from fim.training.course import Course, resume_news
     from fim.training.selection import Selection

@@ -11,6 +11,7 @@ from fim.config import (
     EMBEDDED_MODEL_NAME,
     PRESETS,
     Settings,
+    SourcedValue,
     check_settings,
     explain_setting,
     known_settings,
@@ -129,7 +130,7 @@ def test_quotes_that_docker_keeps_are_not_part_of_a_value(tmp_path: Path, quote:
     assert settings.preset == "cpu"
 
 
-@pytest.mark.parametrize("text", ["q_proj k_proj", "[q_proj,k_proj]", 'q_proj,"k_proj', "(q_proj)"])
+@pytest.mark.parametrize("text", ["q_proj k_proj", "[q_proj,k_proj]", 'q_proj,"v', "(q)"])
 def test_lists_in_another_spelling_are_refused_with_the_value(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidSettingError, match="comma separated or JSON") as refused:
         load_settings(overrides={"lora.target_modules": text}, env={}, cwd=tmp_path)
@@ -183,15 +184,10 @@ def test_a_named_format_wins_over_what_a_preset_says_of_another(
     assert build_formats(data.format, anchor_lines=data.anchor_lines)
     if not can_anchor(name):
         (note,) = resolved.notes
-        assert (
-            f"data.format={name} brings data.anchor_lines=0 in place of 4 (preset {preset})" in note
-        )
+        assert f"data.format={name} brings data.anchor_lines=0 in place of 4" in note
         explained = explain_setting("data.anchor_lines", resolved)
         assert explained.source == f"default with data.format={name}"
-        assert (explained.overrode[0].value, explained.overrode[0].source) == (
-            4,
-            f"preset {preset}",
-        )
+        assert explained.overrode[0] == SourcedValue(4, f"preset {preset}")
 
 
 def test_only_what_the_user_gave_can_conflict(tmp_path: Path) -> None:
