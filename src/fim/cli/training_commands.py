@@ -65,8 +65,8 @@ ResumeOption = Annotated[
     typer.Option(
         "--resume",
         metavar="RUN",
-        help="Go on with a run: last, its id or its folder. What is set otherwise is taken over and "
-        "told, or refused by name.",
+        help="Go on with a run: last, its id or its folder. What is set otherwise is taken over "
+        "and told, or refused by name.",
     ),
 ]
 DryRunOption = Annotated[

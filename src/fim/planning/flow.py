@@ -174,14 +174,13 @@ def plan_training(
     steps = _num_steps(prepared, packing, settings.train)
     resumed = _resumed(going_on, prepared, packing)
     budget, load = settings.train.max_minutes, _load(packing, prepared.train_set.rows)
-    rows_per_epoch = len(prepared.train_set.rows)
     rows_per_step = packing.rows_per_step * _num_processes()
-    tokens_per_row = packing.forest.num_tokens / rows_per_epoch
+    tokens_per_row = packing.forest.num_tokens / len(prepared.train_set.rows)
     shape = ModelShape.of(config)
     return TrainingPlan(
         model=settings.model.name,
         place=place,
-        examples=rows_per_epoch,
+        examples=len(prepared.train_set.rows),
         held_out=len(prepared.eval_set.rows) if prepared.eval_set is not None else 0,
         dropped=dict(prepared.train_set.report.dropped),
         tokens=prepared.train_set.num_tokens,
