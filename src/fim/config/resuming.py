@@ -133,6 +133,8 @@ def resume_settings(record: RunRecord, given: ResolvedSettings) -> ResumedSettin
     wishes, outdated = _wishes(record, given)
     wishes, overruled = _with_one_end(wishes, record, given)
     refused = tuple(wish for wish in wishes if wish.key in overruled or _is_refused(wish, record))
+    if refused:
+        refused = tuple(wish for wish in wishes if wish in refused or wish.key == DATA_PATH)
     changes = tuple(wish for wish in wishes if wish not in refused)
     values = dict(setting_values(given.settings)) | {_MAX_STEPS: _steps(changes, given)}
     token = {"hf.token": given.settings.hf.token}

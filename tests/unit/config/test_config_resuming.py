@@ -193,3 +193,11 @@ def test_the_token_is_taken_and_never_shown(tmp_path: Path) -> None:
     assert token.get_secret_value() == "hf_secret"
     assert "hf_secret" not in str([str(each) for each in found.changes]) + repr(found.said)
     assert Settings().hf.token is None
+
+
+def test_other_data_are_named_beside_what_else_is_refused(tmp_path: Path) -> None:
+    record = begun(tmp_path, overrides={"data.path": "a.jsonl"})
+    other = {"data.path": "b.jsonl", "model.name": "other"}
+    found = resumed(record, tmp_path, overrides=other)
+    assert [each.key for each in found.refused] == ["model.name", "data.path"]
+    assert [each.key for each in resumed(record, tmp_path, overrides={"data.path": "b"}).changes]
