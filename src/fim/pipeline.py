@@ -18,13 +18,7 @@ from fim.adapters import (
     trained_model,
     write_adapter_settings,
 )
-from fim.bookkeeping import (
-    find_resumable,
-    fingerprint_settings,
-    open_run,
-    recording,
-    settings_of_run,
-)
+from fim.bookkeeping import GoingOn, fingerprint_settings, go_on_with, open_run, recording
 from fim.config import ResolvedSettings, Settings
 from fim.data import (
     EncodedSet,
@@ -39,13 +33,16 @@ from fim.data import (
     mix_examples,
     share_starts,
 )
+from fim.data.sources import find_sources
 from fim.evaluation import TRAINED_ROWS_FILE, TrainedRows, hole_measurement
-from fim.formats import read_record, resolve_format, resolve_record
+from fim.formats import build_formats, read_record, resolve_format, resolve_record
 from fim.gathering import Examples, gather_examples
 from fim.model import LoadedModel, ModelLoader
 from fim.results import publish, write_results
 from fim.runs import RunFolder, find_latest_finished
 from fim.training.processes import is_main, join_group
+from fim.training.selection import check_selection
+from fim.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from fim.errors import FimError
@@ -78,12 +75,14 @@ class TrainingOutcome:
     prepared: Prepared
     result: TrainingResult
     upload: HubUpload | FimError | None = None
+    going_on: GoingOn | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim train --json`` prints."""
         figures = asdict(self.result) | {"adapter": str(self.result.adapter)}
         hub = {} if self.upload is None else {"hub": self.upload.as_json()}
-        return {"run": str(self.run.path), **figures, **hub}
+        resumed = {} if self.going_on is None else {"resumed": self.going_on.as_json()}
+        return {"run": str(self.run.path), **figures, **hub, **resumed}
 
 
 def run_training(
@@ -97,7 +96,8 @@ def run_training(
     """Train an adapter as the settings say and leave a run folder.
 
     Args:
-        resolved: Settings with their sources; a resumed run keeps the ones it began with.
+        resolved: Settings with their sources; a resumed run keeps its own where the user gave
+            nothing, and takes over or refuses by name what differs.
         out: The run folder; None makes one under ``train.output_dir``.
         resume: A run to go on with: ``last``, its name or its folder.
         command: How ``fim`` is called, for the commands that are printed.
@@ -106,25 +106,26 @@ def run_training(
     Raises:
         FimError: Anything in the way, by branch: configuration, data, machine, model, training.
     """
-    if resume is not None:
-        run = find_resumable(resolved.settings.train.output_dir, resume)
-        settings = settings_of_run(run)
-    else:
-        settings = resolved.settings
+    going_on = None if resume is None else go_on_with(resolved, resume, out=out)
+    resolved = resolved if going_on is None else going_on.resolved
+    settings = resolved.settings if going_on is None else going_on.settings
     loader = make_loader(settings)
     loader.check()
+    check_start(settings)
+    make_encoder(settings, TokenizerView(loader.tokenizer()), is_training=True)
     join_group()
     progress = progress if is_main() else None
-    if resume is None:
-        run = open_run(resolved, out)
+    run, examples = _begin(resolved, out, going_on, progress)
     with recording(run):
-        prepared = prepare(settings, loader, run=run, progress=progress)
+        if going_on is not None:
+            going_on.record()
+        prepared = prepare(settings, loader, run=run, examples=examples, progress=progress)
         loaded = load_for_training(prepared)
         result = fit(
             loaded,
             prepared,
             run=run,
-            is_resumed=resume is not None,
+            settings_before=None if going_on is None else going_on.before,
             command=command,
             progress=progress,
         )
@@ -139,7 +140,47 @@ def run_training(
                 result=result,
                 more={"commands": [f"{complete} --prefix TEXT --suffix TEXT", report]},
             )
-    return TrainingOutcome(run, prepared, result, publish(resolved, run) if is_main() else None)
+    upload = publish(resolved, run) if is_main() else None
+    return TrainingOutcome(run, prepared, result, upload, going_on)
+
+
+def check_start(settings: Settings) -> None:
+    """Refuse what can be known to stop a training run before it leaves anything behind.
+
+    Raises:
+        SourceNotFoundError: There are no data at ``data.path``.
+        UnknownFormatError: There is no such format.
+        ConflictingSettingsError: The format cannot have anchor lines, or a held-out figure decides
+            that is not measured.
+        MissingExtraError: The tracker is not installed.
+    """
+    train = settings.train
+    check_tracker(train.report_to)
+    check_selection(train, has_rows=True, has_holes=train.eval_generation_holes > 0)
+    build_formats(settings.data.format, anchor_lines=settings.data.anchor_lines)
+    if settings.data.path is not None:
+        find_sources(settings.data.path)
+
+
+def _begin(
+    resolved: ResolvedSettings,
+    out: Path | None,
+    going_on: GoingOn | None,
+    progress: Progress | None,
+) -> tuple[RunFolder, Examples | None]:
+    """Return the run, and its examples where it goes on: they must be those of before.
+
+    Raises:
+        ResumeMismatchError: Its rows are others now; nothing was written.
+        RunFolderError: The folder cannot be made, or holds a run.
+    """
+    if going_on is None:
+        return open_run(resolved, out), None
+    going_on.tell()
+    run = going_on.run
+    examples = gather_examples(going_on.settings, folder=run.path / "data", progress=progress)
+    going_on.check_rows(examples.manifest)
+    return run, examples
 
 
 def make_loader(settings: Settings) -> ModelLoader:
@@ -252,7 +293,7 @@ def fit(
     prepared: Prepared,
     *,
     run: RunFolder,
-    is_resumed: bool = False,
+    settings_before: Settings | None = None,
     command: str = "fim",
     progress: Progress | None = None,
 ) -> TrainingResult:
@@ -262,7 +303,7 @@ def fit(
         loaded: The base with its trainable adapter.
         prepared: Rows and settings.
         run: Where everything is written.
-        is_resumed: Go on from the run's newest checkpoint.
+        settings_before: Go on from the run's newest checkpoint, which had these settings.
         command: How ``fim`` is called, for the resume command.
         progress: Gets the steps.
 
@@ -287,8 +328,9 @@ def fit(
         progress=progress,
         resume_command=shlex.join((command, "train", "--resume", run.shown_path)),
         pad_id=resolved.pad_id,
+        settings_before=None if settings_before is None else settings_before.train,
     )
-    result = trainer.train(resume=run.path if is_resumed else None)
+    result = trainer.train(resume=run.path if settings_before is not None else None)
     if is_main():
         write_adapter_settings(result.adapter, prepared.settings)
         TrainedRows.of(prepared.examples.train).write(result.adapter)

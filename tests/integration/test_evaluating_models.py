@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from fakes import ByteTokenizer
 from fim.config import load_settings
+from fim.errors import ConflictingSettingsError
 from fim.evaluating import EvaluationRequest, run_evaluation
 from fim.evaluating.contestant import make_contestant
 from fim.evaluating.request import hash_adapter
@@ -103,13 +104,13 @@ def settings(**more: Any) -> Any:
     return load_settings(overrides=given | more)
 
 
-def make_adapter(path: Path, base: Path | None = None) -> Path:
+def make_adapter(path: Path, anchor_lines: int = 0) -> Path:
     path.mkdir()
     (path / "adapter_config.json").write_text(f'{{"name": "{path.name}"}}')
     (path / "adapter_model.safetensors").write_bytes(path.name.encode())
     from fim.formats import resolve_format
 
-    record = resolve_format("psm", ViewedTokenizer.smollm2()).record()
+    record = resolve_format("psm", ViewedTokenizer.smollm2(), anchor_lines=anchor_lines).record()
     (path / "fim_format.json").write_text(json.dumps(record.as_json()))
     return path
 
@@ -191,6 +192,47 @@ def test_a_given_limit_counts_and_else_the_gold_decides(tmp_path: Path, data: Pa
     assert make_contestant(given, request, suite).max_new_tokens == 5
     longest = max(len(item.example.middle) for item in suite.items)
     assert make_contestant(settings(), request, suite).max_new_tokens == round(1.5 * longest + 8.4)
+
+
+@pytest.mark.parametrize(
+    ("given", "trained", "lines"),
+    [
+        ({}, None, 4),
+        ({"data.anchor_lines": 2}, None, 2),
+        ({}, 3, 3),
+        ({"data.anchor_lines": 0}, 3, 0),
+    ],
+)
+def test_a_named_format_keeps_the_anchor_lines(
+    tmp_path: Path,
+    data: Path,
+    given: dict[str, object],
+    trained: int | None,
+    lines: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="fim")
+    overrides = {"data.format": "psm", "model.max_seq_length": 160, **given}
+    resolved = load_settings(preset="cpu", overrides=overrides, env={}, cwd=tmp_path)
+    folder = None
+    if trained is not None:
+        folder = make_adapter(tmp_path / "noise", anchor_lines=trained)
+    request = EvaluationRequest(
+        suite="own", out=tmp_path / "out", data=data, format_name="psm", adapter=folder
+    )
+    suite, _ = load_suite(resolved.settings, request)
+    asked = make_contestant(resolved, request, suite)
+    assert asked.facts["format_record"]["anchor_lines"] == lines  # type: ignore[index]
+    assert f"asked in psm with data.anchor_lines={lines}" in caplog.text
+
+
+def test_a_format_for_a_server_is_refused(tmp_path: Path, data: Path) -> None:
+    request = EvaluationRequest(
+        suite="own", out=tmp_path / "out", data=data, format_name="psm", endpoint="http://x"
+    )
+    suite, _ = load_suite(settings().settings, request)
+    with pytest.raises(ConflictingSettingsError, match="--format-name psm and --endpoint"):
+        make_contestant(settings(), request, suite)
 
 
 def test_an_adapter_s_hash_follows_its_weights(tmp_path: Path) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
 
 import pytest
 
+from drawn_settings import as_setting, every_key, other_value
 from fim.bookkeeping import (
     find_resumable,
     fingerprint_settings,
+    go_on_with,
     open_run,
     recording,
     settings_of_run,
 )
 from fim.config import load_settings
-from fim.errors import EmptyDatasetError, FimError, InterruptedRunError, RunFolderError
-from fim.runs import RunFolder
+from fim.config.settings import setting_values
+from fim.errors import (
+    EmptyDatasetError,
+    FimError,
+    InterruptedRunError,
+    ResumeMismatchError,
+    RunFolderError,
+)
+from fim.runs import RunFolder, compare_runs
 
 
 @pytest.fixture
@@ -88,3 +98,52 @@ def test_a_resumed_run_has_its_own_settings_and_the_set_it_built(run: RunFolder)
     with pytest.raises(RunFolderError, match="cannot go on as it began") as refused:
         settings_of_run(run)
     assert refused.value.hint == "start a new run: fim train"
+
+
+def with_checkpoint(run: RunFolder) -> RunFolder:
+    folder = run.checkpoints / "checkpoint-1"
+    folder.mkdir(parents=True)
+    (folder / "fim_checkpoint.json").write_text("{}", encoding="utf-8")
+    return run
+
+
+@pytest.mark.parametrize("key", every_key())
+def test_a_changed_setting_is_told_and_kept_or_refused_by_name(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="fim")
+    plain = {} if key == "model.load_in_4bit" else {"model.load_in_4bit": False}
+    began = load_settings(env={}, cwd=tmp_path, overrides=plain)
+    run = with_checkpoint(open_run(began, tmp_path / "run"))
+    own = dict(setting_values(began.settings))[key]
+    value = as_setting(other_value(key, own, tmp_path))
+    given = load_settings(env={}, cwd=tmp_path, overrides=plain | {key: value})
+    before = run.config.read_text(encoding="utf-8")
+    try:
+        going_on = go_on_with(given, str(run.path))
+    except ResumeMismatchError as refused:
+        assert refused.context["differs"] == [key]  # noqa: PT017
+        assert f"{key}=" in refused.hint  # noqa: PT017
+        assert run.config.read_text(encoding="utf-8") == before
+        return
+    going_on.tell()
+    going_on.record()
+    assert f"changed for {run.shown_path}: {key}: " in caplog.text
+    (row,) = map(json.loads, run.resumes.read_text(encoding="utf-8").splitlines())
+    assert list(row["changed"]) == [key]
+    caplog.clear()
+    if key == "hf.token":
+        assert "other" not in run.config.read_text(encoding="utf-8") + run.resumes.read_text()
+        return
+    assert run.config.read_text(encoding="utf-8") != before
+    again = go_on_with(given, str(run.path))
+    assert again.resumed.changes == ()
+    assert again.settings == going_on.settings
+    assert compare_runs(run, run).settings == {}
+
+
+def test_a_run_that_refuses_is_what_it_was(run: RunFolder) -> None:
+    run.set_status("done")
+    with pytest.raises(ResumeMismatchError), recording(run):
+        raise ResumeMismatchError("other data")
+    assert run.status.state == "done"

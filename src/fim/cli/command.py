@@ -130,12 +130,15 @@ class Session:
             ConfigError: settings that cannot be used, all of them in one error.
         """
         from fim.config import load_settings
+        from fim.logger import get_logger
 
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
         resolved = load_settings(
             overrides=self.overrides | given, preset=self.options.preset or preset
         )
         self._start_log(resolved.settings.log)
+        for note in resolved.notes:
+            get_logger("settings").info(note)
         return resolved
 
     def _start_log(self, log: LogSettings) -> None:

@@ -88,7 +88,11 @@ TemperatureOption = Annotated[
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--format-name", metavar="NAME", help="Prompt format in place of the model's."),
+    typer.Option(
+        "--format-name",
+        metavar="NAME",
+        help="Prompt format in place of the model's; anchor lines stay where it can have them.",
+    ),
 ]
 StopOption = Annotated[
     str,
@@ -188,7 +192,8 @@ def run(  # noqa: PLR0913, PLR0917
     """Answer and score every hole of a suite; the same command goes on after an interruption."""
     from fim.evaluating import EvaluationRequest, run_evaluation
 
-    resolved = session.resolve({"model.name": None if endpoint else model})
+    named = {"model.name": model, "data.format": format_name}
+    resolved = session.resolve({} if endpoint else named)
     request = EvaluationRequest(
         suite=suite,
         out=out,

@@ -42,6 +42,9 @@ def _lines(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
     yield "", f"held out {plan.sides.get('rule', 'by the build')}"
     yield "tokens", f"{plan.tokens:,}, trained {plan.supervised_tokens:,} ({share:.1%})"
     yield "steps", f"{plan.steps:,} of {plan.rows_per_step:,} examples"
+    if plan.resumed is not None:
+        yield from (("changed", str(change)) for change in plan.resumed.changed)
+        yield from (("resumed", line) for line in plan.resumed.news)
     yield "packing", f"{packing['packing']}, {packing['token_gain']} times fewer ids"
     yield "", str(packing["reason"])
     yield "memory", _memory(plan)

@@ -62,7 +62,12 @@ AddTokensOption = Annotated[
 ]
 ResumeOption = Annotated[
     str | None,
-    typer.Option("--resume", metavar="RUN", help="Go on with a run: last, its id or its folder."),
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on with a run: last, its id or its folder. What is set otherwise is taken over "
+        "and told, or refused by name.",
+    ),
 ]
 DryRunOption = Annotated[
     bool,
@@ -96,6 +101,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "fim train --preset cpu",
             "fim train --data data/ --resume last",
+            "fim train --resume last --set train.num_train_epochs=2",
             "fim train --preset 24gb --data data/ --dry-run",
         ),
     )(train)
@@ -134,6 +140,9 @@ def train(
 
 def _show_training(session: Session, outcome: TrainingOutcome) -> None:
     result = outcome.result
+    if outcome.going_on is not None:
+        for change in outcome.going_on.resumed.changes:
+            session.output.say(f"changed: {change}")
     session.output.say(
         f"{result.steps} steps in {result.seconds:.0f} s, loss {result.train_loss:.3f}, "
         f"{result.holes_per_second:.2f} holes/s, peak memory {result.peak_memory_mib:,.0f} MiB"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from fim.config.fields import Section, setting
+from fim.config.kinds import Licences, OptionalPath
 
 MAX_SEED = 2**32 - 1
 
@@ -13,7 +13,7 @@ MAX_SEED = 2**32 - 1
 class DataSettings(Section):
     """Which examples are read and how they become training rows."""
 
-    path: Path | None = setting(
+    path: OptionalPath = setting(
         None,
         "Examples to use: a built set, a data file or a folder; none reads dataset_name.",
         example="data/train.jsonl",
@@ -213,7 +213,7 @@ class CorpusSettings(Section):
         ge=0,
         le=1,
     )
-    denied_licences: tuple[str, ...] = setting(
+    denied_licences: Licences = setting(
         (),
         "SPDX licences whose files are dropped; * stands for anything, unknown for no licence.",
     )

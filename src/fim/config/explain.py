@@ -106,5 +106,5 @@ def _explain_preset(resolved: ResolvedSettings) -> Explanation:
         default=None,
         value=resolved.settings.preset,
         source=resolved.sources[PRESET_KEY],
-        overrode=(),
+        overrode=resolved.overridden.get(PRESET_KEY, ()),
     )

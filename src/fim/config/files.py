@@ -9,9 +9,11 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 
+from fim.config.fields import ENV_PREFIX
 from fim.config.problems import Problem, ProblemKind
 
 ENV_FILE = ".env"
+_QUOTES = ("'", '"')
 
 
 def read_env_file(cwd: Path, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[Problem, ...]]:
@@ -38,6 +40,32 @@ def read_env_file(cwd: Path, env: Mapping[str, str]) -> tuple[dict[str, str], tu
             atoms = parse_variables(binding.value or "")
             variables[binding.key] = "".join(atom.resolve(known) for atom in atoms)
     return variables, tuple(problems)
+
+
+def folded_variables(
+    variables: Mapping[str, str],
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the ``FIM_`` variables by their names in capitals, and how each was written.
+
+    The name in capitals wins over its other spellings.
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in variables:
+        if name.upper().startswith(ENV_PREFIX):
+            spellings.setdefault(name.upper(), []).append(name)
+    values = {
+        name: variables[name if name in written else written[0]]
+        for name, written in spellings.items()
+    }
+    return values, spellings
+
+
+def unquoted(text: str) -> str:
+    """Return a text without the pair of quotes around it that docker and others keep."""
+    inner = text.strip()
+    if len(inner) > 1 and inner[0] in _QUOTES and inner[0] == inner[-1]:
+        return inner[1:-1]
+    return text
 
 
 def read_text(path: Path, name: str) -> tuple[str, Problem | None]:

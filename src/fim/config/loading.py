@@ -11,11 +11,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from fim.config.conflicts import find_conflicts
-from fim.config.fields import MASK, NONE_WORDS, FieldFacts, as_plain
+from fim.config.fields import MASK, NONE_WORDS, FieldFacts, as_plain, as_text
+from fim.config.files import ENV_FILE, unquoted
+from fim.config.fitting import GivenWay, values_that_give_way
 from fim.config.problems import Problem, ProblemKind, problems_error
 from fim.config.settings import Settings, known_settings, setting_values
 from fim.config.sources import (
+    COMMAND_LINE,
     PRESET_KEY,
+    TOML_FILE,
     Layer,
     env_file_layer,
     override_layer,
@@ -25,6 +29,7 @@ from fim.config.sources import (
 )
 
 DEFAULT_SOURCE = "default"
+GIVEN_BY_USER = (COMMAND_LINE, "environment", ENV_FILE, TOML_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,17 @@ class ResolvedSettings:
         sources: Origin of each by dotted key: ``command line``, ``environment FIM_…``, ``.env``,
             ``fim.toml``, ``preset cpu`` or ``default``; ``preset`` has one too.
         overridden: Values that lost, by dotted key, the strongest first.
+        notes: What was read otherwise than it was written, one sentence each, for the log.
     """
 
     settings: Settings
     sources: Mapping[str, str]
     overridden: Mapping[str, tuple[SourcedValue, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def is_given(self, key: str) -> bool:
+        """Tell whether the user gave a value, stronger than any preset."""
+        return self.sources[key].startswith(GIVEN_BY_USER)
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim config show --json`` prints, secrets masked."""
@@ -107,30 +118,38 @@ def _resolve(
     variables = os.environ if env is None else env
     folder = cwd or Path.cwd()
     asked = {PRESET_KEY: preset, **(overrides or {})} if preset else overrides or {}
-    layers = [
+    by_user = [
         override_layer(asked),
         variable_layer("environment", variables),
         env_file_layer(folder, variables),
         toml_layer(folder),
     ]
-    preset_name, preset_origin = _chosen_preset(layers)
-    if preset_name:
-        layers.append(preset_layer(preset_name, preset_origin))
+    preset_name, preset_origin = _chosen_preset(by_user)
+    by_preset = [preset_layer(preset_name, preset_origin)] if preset_name else []
+    layers = [*by_user, *by_preset]
     problems = [problem for layer in layers for problem in layer.problems]
+    settings, refused = _build(layers, preset_name)
+    given = {key for layer in by_user for key in layer.values} - set(refused)
+    ways = values_that_give_way(dict(setting_values(settings)), given)
+    fitting = [Layer(way.source, {way.key: way.value}, {way.key: way.key}) for way in ways]
+    layers = [*by_user, *fitting, *by_preset]
     settings, refused = _build(layers, preset_name)
     problems += [_refusal(key, layers) for key in refused]
     problems += find_conflicts(settings, doubtful=frozenset(refused))
-    return _with_sources(settings, layers, preset_origin), tuple(problems)
+    return _with_sources(settings, layers, preset_origin, ways), tuple(problems)
 
 
 def _chosen_preset(layers: Sequence[Layer]) -> tuple[str | None, str]:
     """Return the preset that the strongest source asks for, with its origin."""
     for layer in layers:
         if layer.preset:
-            origin = "environment FIM_PRESET" if layer.source == "environment" else layer.source
             name = layer.preset.strip()
-            return (None if name.lower() in NONE_WORDS else name), origin
+            return (None if name.lower() in NONE_WORDS else name), _preset_origin(layer)
     return None, DEFAULT_SOURCE
+
+
+def _preset_origin(layer: Layer) -> str:
+    return f"{layer.source} FIM_PRESET" if layer.source == "environment" else layer.source
 
 
 def _build(layers: Sequence[Layer], preset_name: str | None) -> tuple[Settings, tuple[str, ...]]:
@@ -156,6 +175,7 @@ def _decoded(raw: object, facts: FieldFacts) -> object:
     """Turn the text of a list or of ``none`` into the value it stands for."""
     if not isinstance(raw, str):
         return raw
+    raw = unquoted(raw)
     if facts.is_optional and raw.strip().lower() in NONE_WORDS:
         return None
     if not facts.is_list:
@@ -183,10 +203,15 @@ def _refusal(key: str, layers: Sequence[Layer]) -> Problem:
 
 
 def _with_sources(
-    settings: Settings, layers: Sequence[Layer], preset_origin: str
+    settings: Settings, layers: Sequence[Layer], preset_origin: str, ways: Sequence[GivenWay]
 ) -> ResolvedSettings:
     sources = {PRESET_KEY: preset_origin}
+    presets = [
+        SourcedValue(layer.preset, _preset_origin(layer)) for layer in layers if layer.preset
+    ]
     overridden: dict[str, tuple[SourcedValue, ...]] = {}
+    if presets[1:]:
+        overridden[PRESET_KEY] = tuple(presets[1:])
     for key, facts in known_settings().items():
         setters = [layer for layer in layers if key in layer.values]
         sources[key] = setters[0].origin(key) if setters else DEFAULT_SOURCE
@@ -199,4 +224,13 @@ def _with_sources(
                 for layer in setters[1:]
             ]
             overridden[key] = (*lost, SourcedValue(as_plain(facts.default), DEFAULT_SOURCE))
-    return ResolvedSettings(settings, sources, overridden)
+    notes = [note for layer in layers for note in layer.notes]
+    for because in dict.fromkeys(way.because for way in ways):
+        brought = [
+            f"{way.key}={as_text(way.value)} in place of {as_text(overridden[way.key][0].value)} "
+            f"({overridden[way.key][0].source})"
+            for way in ways
+            if way.because == because
+        ]
+        notes.append(f"{because} brings {' and '.join(brought)}")
+    return ResolvedSettings(settings, sources, overridden, tuple(notes))

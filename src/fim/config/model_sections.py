@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, SecretStr
 
 from fim.config.fields import Section, setting
+from fim.config.kinds import NameOrFolder, Names
 
 MAX_POSITIONS_TOKENS = 1_048_576
 
@@ -23,7 +24,7 @@ AutoDtype = Annotated[Dtype | None, BeforeValidator(_auto_is_none)]
 class ModelSettings(Section):
     """Which model is loaded and how."""
 
-    name: str = setting(
+    name: NameOrFolder = setting(
         "unsloth/Qwen3-8B-bnb-4bit",
         "Base model: a hub name, a model folder, or embedded/SmolLM2-135M-Instruct.",
         min_length=1,
@@ -78,7 +79,7 @@ class LoraSettings(Section):
         default=False,
         description="Train the length of each weight column apart from its direction (DoRA).",
     )
-    target_modules: tuple[str, ...] = setting(
+    target_modules: Names = setting(
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
         "Projections that get an adapter.",
         min_length=1,

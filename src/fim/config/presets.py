@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 EMBEDDED_MODEL_NAME = "embedded/SmolLM2-135M-Instruct"
+ANCHORED_FORMATS = frozenset({"psm", "repo", "infill", "chatml-native"})
+UNALIGNED_FORMATS = frozenset({"chatml", "spm"})
 EMBEDDED_CORPUS_NAME = "embedded/python-standard-library"
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from fim.config.data_sections import MAX_SEED
 from fim.config.fields import Section, setting
+from fim.config.kinds import OptionalPath, SettingPath
 
 ALL_STEPS = -1
 
@@ -49,7 +50,7 @@ def _upper(value: object) -> object:
 class TrainSettings(Section):
     """How the adapter is trained."""
 
-    output_dir: Path = setting(Path("runs"), "Folder that gets one folder per run.")
+    output_dir: SettingPath = setting(Path("runs"), "Folder that gets one folder per run.")
     num_train_epochs: float = setting(1.0, "Passes over the examples.", unit="epochs", gt=0)
     max_steps: Annotated[int, AfterValidator(_steps_or_all)] = setting(
         ALL_STEPS,
@@ -182,4 +183,4 @@ class LogSettings(Section):
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)
     ] = setting("INFO", "Least severity that is logged.")
     format: Literal["text", "json"] = setting("text", "Text for people or one JSON object a line.")
-    file: Path | None = setting(None, "File that gets the log as well.", example="fim.log")
+    file: OptionalPath = setting(None, "File that gets the log as well.", example="fim.log")

@@ -81,6 +81,19 @@ def setting_values(settings: Settings) -> Iterator[tuple[str, object]]:
         yield key, getattr(getattr(settings, section), name)
 
 
+def with_values(settings: Settings, values: Mapping[str, object]) -> Settings:
+    """Return settings with some values, already checked, by dotted key in place of their own."""
+    sections: dict[str, dict[str, object]] = {}
+    for key, value in values.items():
+        section, name = key.split(".")
+        sections.setdefault(section, {})[name] = value
+    changed = {
+        section: getattr(settings, section).model_copy(update=fields)
+        for section, fields in sections.items()
+    }
+    return settings.model_copy(update=changed)
+
+
 def settings_record(settings: Settings) -> dict[str, object]:
     """Return settings, secrets left out, as JSON data that ``Settings.model_validate`` reads."""
     record: dict[str, object] = {"preset": settings.preset}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
 from fim.config.fields import ENV_PREFIX
-from fim.config.files import ENV_FILE, broken_file, read_env_file, read_text
+from fim.config.files import (
+    ENV_FILE,
+    broken_file,
+    folded_variables,
+    read_env_file,
+    read_text,
+    unquoted,
+)
 from fim.config.presets import PRESETS
 from fim.config.problems import Problem, ProblemKind, closest, did_you_mean, unknown_key
 from fim.config.settings import Settings, known_settings, section_types
@@ -35,6 +42,7 @@ class Layer:
         spellings: How the user wrote each key.
         preset: Preset that the source asks for.
         problems: What could not be read.
+        notes: What was read otherwise than it was written, for the log.
     """
 
     source: str
@@ -42,6 +50,7 @@ class Layer:
     spellings: Mapping[str, str] = field(default_factory=dict)
     preset: str | None = None
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def origin(self, key: str) -> str:
         """Return where a key was set: the source, with the variable's name in the environment."""
@@ -63,12 +72,16 @@ class VariableSource(EnvSettingsSource):
 
 
 def variable_layer(source: str, variables: Mapping[str, str]) -> Layer:
-    """Read ``FIM_`` variables: empty ones are ignored, unknown ones are problems."""
+    """Read ``FIM_`` variables: empty ones are ignored, unknown ones are problems.
+
+    Names count without regard to case; two spellings of one name must agree.
+    """
     keys = {facts.env_name: key for key, facts in known_settings().items()}
-    ours = {name: text for name, text in variables.items() if name.startswith(ENV_PREFIX)}
     allowed = {*keys, *SWITCH_NAMES, PRESET_VARIABLE}
-    used = {name: text for name, text in ours.items() if name in keys and text.strip()}
+    ours, spellings = folded_variables(variables)
+    used = {name: text for name, text in ours.items() if name in keys and unquoted(text).strip()}
     nested = VariableSource(Settings, used)()
+    written = [name for names in spellings.values() for name in names]
     return Layer(
         source=source,
         values={
@@ -77,8 +90,16 @@ def variable_layer(source: str, variables: Mapping[str, str]) -> Layer:
             for name, value in fields.items()
         },
         spellings={keys[name]: name for name in used},
-        preset=ours.get(PRESET_VARIABLE, "").strip() or None,
-        problems=tuple(_unknown_variable(name, source) for name in ours if name not in allowed),
+        preset=unquoted(ours.get(PRESET_VARIABLE, "")).strip() or None,
+        problems=(
+            *(_unknown_variable(name, source) for name in written if name.upper() not in allowed),
+            *_contradictions(variables, spellings, source),
+        ),
+        notes=tuple(
+            f"{name} ({source}) counts as {name.upper()}"
+            for name in written
+            if name != name.upper() and name.upper() in allowed and variables[name].strip()
+        ),
     )
 
 
@@ -86,9 +107,7 @@ def env_file_layer(cwd: Path, env: Mapping[str, str]) -> Layer:
     """Read ``.env``; variables of other programs in it are none of our business."""
     variables, problems = read_env_file(cwd, env)
     layer = variable_layer(ENV_FILE, variables)
-    return Layer(
-        layer.source, layer.values, layer.spellings, layer.preset, (*problems, *layer.problems)
-    )
+    return replace(layer, problems=(*problems, *layer.problems))
 
 
 def toml_layer(cwd: Path) -> Layer:
@@ -175,9 +194,24 @@ def _unknown_variable(name: str, source: str) -> Problem:
     return replace(problem, hint=f"did you mean {spellings[match]}?") if match else problem
 
 
+def _contradictions(
+    variables: Mapping[str, str], spellings: Mapping[str, Sequence[str]], source: str
+) -> Iterator[Problem]:
+    """Yield the names that stand there in several spellings with several values."""
+    for name, written in spellings.items():
+        if len({variables[each] for each in written}) > 1:
+            yield Problem(
+                ProblemKind.INVALID,
+                name,
+                f"{' and '.join(written)} ({source}) are one name with several values, so it is "
+                "unknown which counts",
+                f"keep {name} alone",
+            )
+
+
 def _dotted(variable: str) -> str:
     """Return the key that a variable would have: ``FIM_TRAIN_SEED`` is ``train.seed``."""
-    return variable.removeprefix(ENV_PREFIX).lower().replace("_", ".", 1)
+    return variable.upper().removeprefix(ENV_PREFIX).lower().replace("_", ".", 1)
 
 
 def _flattened(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from platformdirs import user_cache_path
 
-from fim.config.files import read_env_file
+from fim.config.files import folded_variables, read_env_file, unquoted
 
 SWITCH_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -43,8 +43,8 @@ def read_switches(env: Mapping[str, str] | None = None, cwd: Path | None = None)
     """
     actual = os.environ if env is None else env
     variables, _ = read_env_file(cwd or Path.cwd(), actual)
-    merged = {**variables, **actual}
-    folder = merged.get("FIM_CACHE_DIR", "").strip()
+    merged = {**folded_variables(variables)[0], **folded_variables(actual)[0]}
+    folder = unquoted(merged.get("FIM_CACHE_DIR", "")).strip()
     return Switches(
         debug=_is_on(merged.get("FIM_DEBUG", "")),
         no_progress=_is_on(merged.get("FIM_NO_PROGRESS", "")),

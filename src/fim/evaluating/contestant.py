@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fim.adapters import settings_for_adapter, trained_model
@@ -11,7 +11,8 @@ from fim.data import TokenizerView
 from fim.errors import ConflictingSettingsError
 from fim.evaluating.request import AUTO, EvaluationRequest, is_limit_given
 from fim.evaluation.endpoints import Endpoint, dialect_named
-from fim.formats import read_record, resolve_format, resolve_record
+from fim.formats import can_anchor, read_record, resolve_format, resolve_record
+from fim.logger import get_logger
 from fim.pipeline import make_encoder, make_loader
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ SPARE_TOKENS = 8
 SPARE_FACTOR = 1.5
 FUNCTION_ENDS = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\nassert ")
 _SHOWN_PROMPT_IDS = 4096
+_log = get_logger("evaluating")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
     """Return the contestant of a request, ready to answer.
 
     Raises:
-        ConflictingSettingsError: An adapter was given for a server.
+        ConflictingSettingsError: An adapter or a format was given for a server.
         SetupError: The model cannot be loaded here.
     """
     if request.endpoint:
@@ -61,6 +63,12 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
             raise ConflictingSettingsError(
                 "--adapter and --endpoint are both given, and a server loads its adapters itself",
                 hint="leave one of them out",
+            )
+        if request.format_name is not None:
+            raise ConflictingSettingsError(
+                f"--format-name {request.format_name} and --endpoint are both given, and a server "
+                "makes its prompts itself",
+                hint="leave one of them out; --dialect says how a server is asked",
             )
         return _server(resolved, request, suite)
     from fim.inference import CodeCompleter
@@ -71,7 +79,7 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
     loader = make_loader(settings)
     loader.check(is_training=False)
     view = TokenizerView(loader.tokenizer())
-    wanted = _wanted_format(request, suite, view, settings.model.name)
+    wanted = _wanted_format(replace(resolved, settings=settings), request, suite, view)
     loaded = loader.load()
     if request.adapter is not None:
         loaded = loader.with_adapter(loaded, request.adapter)
@@ -137,14 +145,31 @@ def trained_folder(resolved: ResolvedSettings, request: EvaluationRequest) -> Pa
 
 
 def _wanted_format(
-    request: EvaluationRequest, suite: Suite, view: TokenizerView, model: str
+    resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite, view: TokenizerView
 ) -> ResolvedFormat | None:
+    trained = request.adapter or trained_model(resolved.settings.model.name)
     if request.format_name is not None:
-        return resolve_format(request.format_name, view)
+        return _named_format(resolved, request.format_name, trained, view)
     if suite.is_left_to_right:
         return resolve_format(LEFT_TO_RIGHT_FORMAT, view)
-    trained = request.adapter or trained_model(model)
     return None if trained is None else resolve_record(read_record(trained), view)
+
+
+def _named_format(
+    resolved: ResolvedSettings, name: str, trained: Path | None, view: TokenizerView
+) -> ResolvedFormat:
+    """Return a format in place of the trained one, its anchor lines kept where it can have any.
+
+    They are those that the user set, else those of the trained weights, else the settings'.
+    """
+    settings = resolved.settings
+    num_lines, source = settings.data.anchor_lines, resolved.sources["data.anchor_lines"]
+    if not resolved.is_given("data.anchor_lines"):
+        if trained is not None:
+            num_lines, source = read_record(trained).anchor_lines, str(trained)
+        num_lines = num_lines if can_anchor(name) else 0
+    _log.info("asked in %s with data.anchor_lines=%d (%s)", name, num_lines, source)
+    return resolve_format(name, view, anchor_lines=num_lines, is_extended=settings.model.add_tokens)
 
 
 def _server(resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite) -> Asked:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from fim.config import ResolvedSettings, Settings
 
 AUTO = "auto"
-GIVEN_BY_USER = ("command line", "environment", ".env", "fim.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,7 @@ def identity_of(
         "endpoint": request.endpoint,
         "dialect": request.dialect if request.endpoint else None,
         "format": request.format_name or ("adapter's" if request.adapter else settings.data.format),
+        **_anchoring(settings, request),
         "stop": request.stop,
         "served_stop": settings.infer.stop,
         "draws": request.draws,
@@ -89,6 +89,12 @@ def identity_of(
         "token_healing": settings.infer.token_healing,
         "max_new_tokens": settings.eval.max_new_tokens if is_limit_given(resolved) else AUTO,
     }
+
+
+def _anchoring(settings: Settings, request: EvaluationRequest) -> dict[str, object]:
+    """Return the anchor lines where settings decide them: not for an adapter's own format."""
+    is_own = request.endpoint or (request.adapter and not request.format_name)
+    return {} if is_own else {"anchor_lines": settings.data.anchor_lines}
 
 
 def hash_adapter(adapter: Path) -> str:
@@ -113,4 +119,4 @@ def _default_name(settings: Settings, request: EvaluationRequest) -> str:
 
 def is_limit_given(resolved: ResolvedSettings) -> bool:
     """Tell whether the user set the longest answer."""
-    return resolved.sources["eval.max_new_tokens"].startswith(GIVEN_BY_USER)
+    return resolved.is_given("eval.max_new_tokens")

@@ -15,6 +15,7 @@ from fim.formats.describe import WORKED_EXAMPLE, FormatDescription, describe_for
 from fim.formats.record import FORMAT_FILE, FormatRecord, read_record, write_record
 from fim.formats.registry import (
     build_formats,
+    can_anchor,
     format_names,
     format_summaries,
     resolve_format,
@@ -30,6 +31,7 @@ __all__ = [
     "FormatSummary",
     "ResolvedFormat",
     "build_formats",
+    "can_anchor",
     "describe_format",
     "format_names",
     "format_summaries",

@@ -126,6 +126,11 @@ def format_summaries() -> tuple[FormatSummary, ...]:
     )
 
 
+def can_anchor(name: str) -> bool:
+    """Tell whether a format can have anchor lines; a name that is not known has none."""
+    return any(entry.can_anchor for entry in FORMATS if entry.name == name)
+
+
 def build_formats(name: str, *, anchor_lines: int = 0) -> tuple[FimFormat, ...]:
     """Return a format in each of its families, in the order in which they are tried.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from fim.bookkeeping import find_resumable, settings_of_run
+from fim.bookkeeping import GoingOn, go_on_with
 from fim.errors import ModelNotFoundError
 from fim.model import (
     Hardware,
@@ -30,7 +30,7 @@ from fim.model import (
 )
 from fim.model.source import kind_of
 from fim.packing import best_fit_decreasing
-from fim.pipeline import make_loader, prepare
+from fim.pipeline import check_start, make_loader, prepare
 from fim.planning.memory import Load, MemoryEstimate, Place, estimate_memory
 from fim.planning.offline import offline
 from fim.planning.speed import TimeEstimate, estimate_seconds
@@ -41,13 +41,34 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from fim.config import ResolvedSettings, Settings
+    from fim.config import ResolvedSettings, Settings, TrainSettings
+    from fim.config.resuming import SettingChange
     from fim.gathering import Examples
     from fim.packing import PackingPlan
     from fim.pipeline import Prepared
     from fim.types import EncodedExample, Progress
 
 _SECONDS_PER_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """What a run that goes on would go on with.
+
+    Args:
+        step: Steps done.
+        changed: Settings that change, with what they were and where they were given.
+        news: What the run would say of its end and its learning rate.
+    """
+
+    step: int
+    changed: tuple[SettingChange, ...]
+    news: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the plan as JSON-ready data."""
+        changed = {change.key: change.as_json() for change in self.changed}
+        return {"step": self.step, "changed": changed, "news": list(self.news)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,7 @@ class TrainingPlan:
         run_folder: Where the run would go.
         uploads: What would leave the machine.
         sides: Usable rows of each side, as a run would count them, and what decides the side.
+        resumed: Where a resumed run goes on, and with what; None for a new one.
     """
 
     model: str
@@ -87,6 +109,7 @@ class TrainingPlan:
     run_folder: str
     uploads: tuple[str, ...]
     sides: Mapping[str, object] = field(default_factory=dict)
+    resumed: ResumePlan | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what ``fim train --dry-run --json`` prints."""
@@ -114,6 +137,7 @@ class TrainingPlan:
             "run_folder": self.run_folder,
             "uploads": list(self.uploads),
             "sides": dict(self.sides),
+            **({} if self.resumed is None else {"resumed": self.resumed.as_json()}),
         }
 
 
@@ -130,10 +154,12 @@ def plan_training(
         FimError: Anything that would stop the run before its model is loaded, a machine without a
             GPU excepted; data or a tokenizer that would have to be downloaded.
     """
+    going_on = None if resume is None else go_on_with(resolved, resume, out=out)
     settings = resolved.settings
-    if resume is not None:
-        out = find_resumable(settings.train.output_dir, resume).path
-        settings = settings_of_run(RunFolder.open(out))
+    if going_on is not None:
+        out, settings, resolved = going_on.run.path, going_on.settings, going_on.resolved
+        going_on.tell()
+    check_start(settings)
     with offline(), tempfile.TemporaryDirectory(prefix="fim-plan-") as folder:
         hardware = _hardware(settings)
         check_requirements(settings.model, hardware)
@@ -142,19 +168,20 @@ def plan_training(
         with _told_what_is_missing(settings):
             prepared = prepare(settings, loader, run=scratch, progress=progress)
             config = loader.config()
+    if going_on is not None:
+        going_on.check_rows(prepared.examples.manifest)
     place = place_of(settings, hardware)
     packing = _packing(prepared, place, config)
-    steps = _num_steps(prepared, packing)
-    budget = settings.train.max_minutes
-    rows_per_epoch = len(prepared.train_set.rows)
+    steps = _num_steps(prepared, packing, settings.train)
+    resumed = _resumed(going_on, prepared, packing)
+    budget, load = settings.train.max_minutes, _load(packing, prepared.train_set.rows)
     rows_per_step = packing.rows_per_step * _num_processes()
-    tokens_per_row = packing.forest.num_tokens / rows_per_epoch
+    tokens_per_row = packing.forest.num_tokens / len(prepared.train_set.rows)
     shape = ModelShape.of(config)
-    load = _load(packing, prepared.train_set.rows)
     return TrainingPlan(
         model=settings.model.name,
         place=place,
-        examples=rows_per_epoch,
+        examples=len(prepared.train_set.rows),
         held_out=len(prepared.eval_set.rows) if prepared.eval_set is not None else 0,
         dropped=dict(prepared.train_set.report.dropped),
         tokens=prepared.train_set.num_tokens,
@@ -164,7 +191,7 @@ def plan_training(
         packing=packing.facts(),
         memory=estimate_memory(shape, settings.lora, load, place) if shape is not None else None,
         time=estimate_seconds(
-            steps * rows_per_step * tokens_per_row,
+            max(0, steps - (resumed.step if resumed else 0)) * rows_per_step * tokens_per_row,
             model=settings.model.name,
             place=place,
             budget_seconds=None if budget is None else budget * _SECONDS_PER_MINUTE,
@@ -172,6 +199,7 @@ def plan_training(
         run_folder=str(out or settings.train.output_dir / "<new id>"),
         uploads=_uploads(resolved),
         sides=_sides(prepared.examples),
+        resumed=resumed,
     )
 
 
@@ -256,15 +284,41 @@ def _packing(prepared: Prepared, place: Place, config: PretrainedConfig) -> Pack
     return planned_packing(prepared.train_set.rows, settings.train, obstacle=obstacle)
 
 
-def _num_steps(prepared: Prepared, packing: PackingPlan) -> int:
+def _num_steps(prepared: Prepared, packing: PackingPlan, settings: TrainSettings) -> int:
     """Return the optimizer steps when no time budget ends training."""
     from fim.training.order import num_packed_steps, num_planned_steps
 
-    settings = prepared.settings.train
     if packing.name != "none":
         return num_packed_steps(packing.num_steps, settings)
     rows = len(prepared.train_set.rows)
     return num_planned_steps(max(1, rows // _num_processes()), settings)
+
+
+def _resumed(
+    going_on: GoingOn | None, prepared: Prepared, packing: PackingPlan
+) -> ResumePlan | None:
+    """Return where a run would go on, and what it would say."""
+    if going_on is None:
+        return None
+    from fim.training.checkpoints import CheckpointRecord, find_checkpoint
+    from fim.training.course import Course, resume_news
+    from fim.training.selection import Selection
+
+    record = CheckpointRecord.read(find_checkpoint(going_on.run.path))
+    before, now = (
+        Course(each.train, _num_steps(prepared, packing, each.train))
+        for each in (going_on.before, going_on.settings)
+    )
+    selection = Selection(now.settings)
+    selection.restore(record.selection)
+    news = resume_news(
+        before,
+        now,
+        step=record.step,
+        elapsed_seconds=record.elapsed_seconds,
+        has_stopped_early=selection.should_stop,
+    )
+    return ResumePlan(record.step, going_on.resumed.changes, news)
 
 
 def _load(packing: PackingPlan, rows: Sequence[EncodedExample]) -> Load:

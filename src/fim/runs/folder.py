@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fim.errors import RunFolderError
 from fim.runs import writing
+from fim.runs.failed_starts import make_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -107,6 +108,9 @@ class RunFolder:
     def create_at(cls, path: Path) -> RunFolder:
         """Make a run in exactly this folder, which may exist if no run is in it.
 
+        A run that failed or was stopped before its first checkpoint is none: its records are moved
+        into a folder ``failed-<n>`` of their own.
+
         Raises:
             RunFolderError: The folder cannot be made or holds a run already.
         """
@@ -131,16 +135,17 @@ class RunFolder:
     @classmethod
     def _make(cls, path: Path) -> RunFolder:
         if (path / _STATUS_NAME).exists():
-            raise RunFolderError(
-                f"{path} holds a run already; a new one would overwrite its results.",
-                hint="Name another folder with --out DIR, or continue that run with --resume.",
-                context={"path": str(path)},
-            )
+            make_room(cls(path))
         with writing.refusing(path, "make"):
             path.mkdir(parents=True, exist_ok=True)
         run = cls(path)
         run.set_status(RunState.RUNNING)
         return run
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is something to go on with."""
+        return any(self.checkpoints.glob("checkpoint-*"))
 
     @property
     def id(self) -> str:
@@ -162,6 +167,16 @@ class RunFolder:
     def sources(self) -> Path:
         """Where each setting came from."""
         return self.path / "sources.json"
+
+    @property
+    def given(self) -> Path:
+        """What every source said of the settings, whether it counted or not."""
+        return self.path / "given.json"
+
+    @property
+    def resumes(self) -> Path:
+        """When the run was resumed with other settings, one JSON object a line."""
+        return self.path / "resumes.jsonl"
 
     @property
     def environment(self) -> Path:
@@ -306,6 +321,14 @@ class RunFolder:
             RunFolderError: The file system refused.
         """
         writing.append_jsonl(self.samples, row)
+
+    def append_resume(self, row: Mapping[str, object]) -> None:
+        """Append what a resumed run goes on with.
+
+        Raises:
+            RunFolderError: The file system refused.
+        """
+        writing.append_jsonl(self.resumes, row)
 
     def read_metrics(self) -> list[dict[str, object]]:
         """Return the figures written so far; lines torn by a crash are skipped."""

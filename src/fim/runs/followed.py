@@ -36,5 +36,8 @@ class FollowedRun(RunFolder):
     def append_sample(self, row: Mapping[str, object]) -> None:
         """Leave the completions to the process that writes."""
 
+    def append_resume(self, row: Mapping[str, object]) -> None:
+        """Leave the changes to the process that writes."""
+
     def link_latest(self) -> None:
         """Leave the link to the process that writes."""

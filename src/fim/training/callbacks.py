@@ -91,7 +91,8 @@ class MetricsCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Open the stage of the progress."""
+        """Open the stage; steps between logs and checkpoints are those set now, not before."""
+        state.compute_steps(args, state.max_steps)  # type: ignore[no-untyped-call]
         if self._progress is not None:
             self._progress.start(STAGE, self._total())
             self._progress.advance(self._done(state.global_step))

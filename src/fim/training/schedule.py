@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
 _UNWARMED_RATIO = 0.01
 
@@ -108,3 +112,30 @@ class RunClock:
         if self.budget_seconds is None:
             return 0.0
         return self.elapsed_seconds / self.budget_seconds
+
+
+@contextmanager
+def rates_kept(optimizer: Optimizer | None, scheduler: LRScheduler | None) -> Iterator[None]:
+    """Keep the learning rate and weight decay as they are set while a checkpoint's state is loaded.
+
+    The step counted in the checkpoint then has the rate of the schedule as it is now.
+
+    Args:
+        optimizer: Its groups hold what is set.
+        scheduler: Its schedule and highest rates; another kind than the run's own is left alone.
+    """
+    from torch.optim.lr_scheduler import LambdaLR
+
+    if optimizer is None or not isinstance(scheduler, LambdaLR):
+        yield
+        return
+    highest = list(scheduler.base_lrs)
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    yield
+    scheduler.base_lrs = highest
+    scales = [scale(scheduler.last_epoch) for scale in scheduler.lr_lambdas]
+    for group, rate, decay, scale in zip(
+        optimizer.param_groups, highest, decays, scales, strict=True
+    ):
+        group |= {"initial_lr": rate, "lr": rate * scale, "weight_decay": decay}
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]  # noqa: SLF001

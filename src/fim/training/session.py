@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fim.training.checkpoints import CheckpointRecord, find_checkpoint, installed_versions
+from fim.training.course import resume_news
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fim.packing import PackingPlan
     from fim.runs import RunFolder
     from fim.training.checkpoints import CheckpointStore
+    from fim.training.course import Course
     from fim.training.interrupts import InterruptGuard
     from fim.training.meter import StepMeter
     from fim.training.schedule import RunClock
@@ -47,6 +49,7 @@ class Session:
         packing: How rows are packed.
         selection: Which held-out measurement was the best.
         checkpoint: Where the session goes on from; None for a new run.
+        course: How far the run goes.
     """
 
     meter: StepMeter
@@ -58,6 +61,7 @@ class Session:
     packing: PackingPlan
     selection: Selection
     checkpoint: OpenCheckpoint | None
+    course: Course
 
     @property
     def first_step(self) -> int:
@@ -67,8 +71,10 @@ class Session:
     @property
     def is_complete(self) -> bool:
         """Tell whether earlier sessions did every step already, or stopped early."""
-        has_all = self.first_step >= self.run_clock.num_steps or self.selection.should_stop
-        return self.checkpoint is not None and has_all
+        if self.checkpoint is None:
+            return False
+        elapsed = self.checkpoint.record.elapsed_seconds
+        return self.selection.should_stop or self.course.is_over(self.first_step, elapsed)
 
     def record(self, step: int) -> CheckpointRecord:
         """Return the record of a checkpoint at a step."""
@@ -125,6 +131,21 @@ def restore_selection(
     if step is not None and store.at(step) is None:
         _logger.warning("the best checkpoint so far, of step %d, is gone; looking anew", step)
         selection.forget_best()
+
+
+def tell_course(
+    before: Course, now: Course, checkpoint: OpenCheckpoint, selection: Selection
+) -> None:
+    """Say how far a run goes that goes on, and whether its learning rate rises again."""
+    record = checkpoint.record
+    for line in resume_news(
+        before,
+        now,
+        step=record.step,
+        elapsed_seconds=record.elapsed_seconds,
+        has_stopped_early=selection.should_stop,
+    ):
+        _logger.info(line)
 
 
 def _step(row: Mapping[str, object]) -> int:

@@ -21,6 +21,7 @@ from fim.training.meter import StepCounts, in_all
 from fim.training.order import length_grouped_order, shuffled_order
 from fim.training.precision import choose_optimizer
 from fim.training.processes import is_main, of_main
+from fim.training.schedule import rates_kept
 from fim.training.trackers import keep_events_in
 from fim.types import IGNORED_LABEL
 
@@ -178,8 +179,7 @@ class RowTrainer(SFTTrainer):
     ) -> LambdaLR:
         """Return a learning rate that follows the run's progress by steps and by time.
 
-        With a time budget it follows the main process's clock: others would give every process
-        weights of its own.
+        With a time budget it follows the main process's clock, so that weights stay one.
         """
         run_clock, schedule = self._parts.run_clock, self._parts.schedule
         run_clock.num_steps = num_training_steps
@@ -193,6 +193,11 @@ class RowTrainer(SFTTrainer):
         self.lr_scheduler = LambdaLR(steps, scale)
         self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load the state of a checkpoint, under the rate and the weight decay that are set now."""
+        with rates_kept(self.optimizer, self.lr_scheduler):
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Tensor]], num_batches: int, device: torch.device

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fim.runs.writing import read_json
 from fim.training.checkpoints import CheckpointStore
+from fim.training.course import Course
 from fim.training.generating import ready_to_generate
 from fim.training.held_out import HeldOut, HeldOutLoss
 from fim.training.interrupts import InterruptGuard
@@ -25,7 +26,7 @@ from fim.training.rows import RightPadder, check_rows, rows_fingerprint, trainin
 from fim.training.saving import load_weights, save_result, save_weights
 from fim.training.schedule import RunClock, Schedule
 from fim.training.selection import EVAL_LOSS, Best, Selection, check_selection
-from fim.training.session import Session, open_checkpoint, restore_selection
+from fim.training.session import Session, open_checkpoint, restore_selection, tell_course
 from fim.training.status import status_kept
 from fim.training.trackers import check_tracker
 
@@ -38,12 +39,11 @@ if TYPE_CHECKING:
     from fim.errors import InterruptedRunError
     from fim.formats import FormatRecord
     from fim.model import LoadedModel
+    from fim.packing import PackingPlan
     from fim.runs import RunFolder
     from fim.training.callbacks import MetricsCallback
     from fim.training.sft import RowTrainer
     from fim.types import EncodedExample, Progress
-
-_SECONDS_PER_MINUTE = 60
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Trainer:
         resume_command: What the user types to go on after an interruption.
         pad_id: Id that fills batches; None for the tokenizer's.
         clock: Seconds that only grow.
+        settings_before: Settings of a resumed run until now; None where they are the same.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Trainer:
         resume_command: str = "",
         pad_id: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        settings_before: TrainSettings | None = None,
     ) -> None:
+        self._settings_before = settings_before or settings
         self._loaded = loaded
         self._train_rows = train_rows
         self._eval_rows = eval_rows
@@ -192,17 +195,10 @@ class Trainer:
         self._run.write_json(self._run.data_manifest, {**known, "packing": packing.facts()})
         if packing.name != "none":
             identity["packing"] = packing.name
-            num_steps = num_packed_steps(
-                packing.num_steps, self._settings, num_processes=num_processes()
-            )
-        else:
-            num_steps = num_planned_steps(
-                len(self._train_rows), self._settings, num_processes=num_processes()
-            )
+        course = self._course(packing, self._settings)
         checkpoint = None
         if resume is not None:
             checkpoint = open_checkpoint(resume, run=self._run, identity=identity)
-        minutes = self._settings.max_minutes
         selection = Selection(self._settings)
         store = CheckpointStore(
             self._run.checkpoints,
@@ -211,11 +207,13 @@ class Trainer:
         )
         if checkpoint is not None:
             restore_selection(selection, checkpoint, store)
+            before = self._course(packing, self._settings_before)
+            tell_course(before, course, checkpoint, selection)
         return Session(
             meter=StepMeter(self._clock),
             run_clock=RunClock(
-                num_steps=num_steps,
-                budget_seconds=None if minutes is None else minutes * _SECONDS_PER_MINUTE,
+                num_steps=course.num_steps,
+                budget_seconds=course.budget_seconds,
                 spent_seconds=checkpoint.record.elapsed_seconds if checkpoint else 0.0,
                 clock=self._clock,
             ),
@@ -226,7 +224,18 @@ class Trainer:
             packing=packing,
             selection=selection,
             checkpoint=checkpoint,
+            course=course,
         )
+
+    def _course(self, packing: PackingPlan, settings: TrainSettings) -> Course:
+        """Return how far the run goes by some settings."""
+        if packing.name != "none":
+            num_steps = num_packed_steps(packing.num_steps, settings, num_processes=num_processes())
+        else:
+            num_steps = num_planned_steps(
+                len(self._train_rows), settings, num_processes=num_processes()
+            )
+        return Course(settings, num_steps)
 
     def _prepare(self, stack: ExitStack, session: Session) -> None:
         """Enter the contexts of training; leaving them gives the model back as it was."""

@@ -334,7 +334,10 @@ def test_a_refused_secret_is_masked(tmp_path: Path) -> None:
     ("overrides", "key"),
     [
         ({"eval.max_new_tokens": 2048}, "eval.max_new_tokens"),
-        ({"model.name": EMBEDDED_MODEL_NAME}, "model.load_in_4bit"),
+        (
+            {"model.name": EMBEDDED_MODEL_NAME, "model.load_in_4bit": True},
+            "model.load_in_4bit",
+        ),
         (
             {
                 "model.name": EMBEDDED_MODEL_NAME,
