@@ -100,11 +100,11 @@ class ModelLoader:
         if choose_backend(self._model, self.hardware, is_training=is_training) == "unsloth":
             unsloth_backend.import_unsloth()
 
-    def check_parts(self) -> None:
+    def check_parts(self, *, is_training: bool = True) -> None:
         """Refuse parts that do not fit each other, before any data or weights are read.
 
-        The tokenizer is compared with the embedding, and ``lora.target_modules`` with the layers;
-        both are known from the model's configuration.
+        The tokenizer is compared with the embedding and, where LoRA is to be trained,
+        ``lora.target_modules`` with the layers; both are known from the model's configuration.
 
         Raises:
             ModelNotFoundError: The model, its tokenizer or its configuration cannot be found.
@@ -113,7 +113,9 @@ class ModelLoader:
         """
         config = self.config()
         check_ids(text_ids(self.tokenizer()), embedding_rows(config), name=self._model.name)
-        model = None if self._model.full_finetuning else skeleton(config)
+        if not is_training or self._model.full_finetuning:
+            return
+        model = skeleton(config)
         if model is not None:
             find_targets(model, self._lora)
 
@@ -174,7 +176,7 @@ class ModelLoader:
             NoAcceleratorError: The model needs a GPU and there is none.
             UnsupportedVersionError: A package version is known not to work here.
             ModelNotFoundError: The model cannot be found or read.
-            ModelError: The files are no causal language model, or their tokenizer is another's.
+            ModelError: The files are no causal language model.
             NotEnoughMemoryError: The model does not fit the memory.
             EmbeddedModelError: The embedded model cannot be had.
             ConflictingSettingsError: Tokens are to be added, which the backend cannot.
@@ -187,20 +189,18 @@ class ModelLoader:
         _logger.info(
             "loading %s with %s in %s (%s)", source.name, backend, dtype.name, dtype.reason
         )
-        tokenizer = transformers_backend.load_tokenizer(source)
         if backend == "unsloth":
             model = unsloth_backend.load(
                 source, self._model, self._lora, dtype=dtype.name, seed=self._seed
             )
         else:
-            rows = embedding_rows(transformers_backend.load_config(source))
-            check_ids(text_ids(tokenizer), rows, name=source.name)
             model = transformers_backend.load_model(
                 source,
                 self._model,
                 dtype=dtype.name,
                 device=hardware.accelerator,
             )
+        tokenizer = transformers_backend.load_tokenizer(source)
         added_ids = extend_tokenizer(tokenizer) if self._model.add_tokens else ()
         if added_ids:
             extend_embeddings(model, added_ids, seed=self._seed)
