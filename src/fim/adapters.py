@@ -165,7 +165,7 @@ def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
 
 
 def _base_name(stored: Mapping[str, object], path: Path, adapter: Path) -> str:
-    """Return the base of stored settings: by its full path where its name leads elsewhere from here.
+    """Return the base of stored settings, by its full path where its name leads elsewhere.
 
     Raises:
         ModelNotFoundError: It is a folder that is not there.

@@ -162,7 +162,8 @@ def check_adapter(loaded: LoadedModel, folder: Path) -> None:
     ours = record_of(loaded)
     record = read_adapter_record(folder)
     base = record.base if record else str(_read_json(folder / CONFIG_FILE).get(_BASE_KEY) or "")
-    if base and not is_same_base(base, ours.base):
+    are_folders = record is not None and bool(record.base_path and ours.base_path)
+    if base and not are_folders and not is_same_base(base, ours.base):
         raise _mismatch(folder, base, ours.base)
     if record is not None and record.shape != ours.shape:
         raise _mismatch(folder, f"{base} {record.shape}", f"{ours.base} {ours.shape}")

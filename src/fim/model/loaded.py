@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fim.model.marks import BaseMarks
+from fim.model.marks import NO_MARKS, BaseMarks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,4 +39,4 @@ class LoadedModel:
     is_quantised: bool = False
     is_full: bool = False
     added_token_ids: tuple[int, ...] = ()
-    marks: BaseMarks = BaseMarks()
+    marks: BaseMarks = NO_MARKS

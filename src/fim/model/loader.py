@@ -243,9 +243,7 @@ class ModelLoader:
         _logger.log(level, "layers with LoRA: %s", targets.summary)
         lora = self._lora.model_copy(update={"target_modules": targets.names})
         if loaded.backend == "unsloth":
-            model = unsloth_backend.attach_lora(
-                loaded.model, self._model, lora, seed=self._seed
-            )
+            model = unsloth_backend.attach_lora(loaded.model, self._model, lora, seed=self._seed)
         else:
             model = transformers_backend.attach_lora(
                 loaded.model,

@@ -46,11 +46,14 @@ class BaseMarks:
         return None
 
 
+NO_MARKS = BaseMarks()
+
+
 def marks_of(model: PreTrainedModel) -> BaseMarks:
     """Return the hashes of a loaded base, before it gets an adapter."""
     embedding = cast("Tensor", model.get_input_embeddings().weight)
     if not _is_plain(embedding):
-        return BaseMarks()
+        return NO_MARKS
     rows = len(embedding)
     start, step = rows // 8, max(1, rows // 2 // _EMBEDDING_ROWS)
     sample = embedding[start : start + step * _EMBEDDING_ROWS : step]

@@ -70,7 +70,7 @@ def shared_layers(model: Module) -> list[str]:
     for name, layer in _adapted(model):
         if isinstance(layer, TrainableTokensLayer):
             continue
-        base = cast("Module", layer.get_base_layer())
+        base = layer.get_base_layer()
         if any(len(owners[_place(each)]) > 1 for each in base.parameters()):
             shared.append(name.removeprefix("base_model.model."))
     return shared

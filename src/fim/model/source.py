@@ -341,7 +341,8 @@ def _told_of_file(path: Path) -> tuple[str, str]:
 def _run_hint(run: Path) -> str:
     """Return the command that takes what a run has trained."""
     steps = sorted(
-        run.glob("checkpoints/checkpoint-*/adapter_config.json"), key=lambda path: path.stat().st_mtime
+        run.glob("checkpoints/checkpoint-*/adapter_config.json"),
+        key=lambda path: path.stat().st_mtime,
     )
     adapters = [run / RUN_ADAPTER / "adapter_config.json", *reversed(steps)]
     adapter = next((path.parent for path in adapters if path.is_file()), None)

@@ -48,7 +48,7 @@ class Targets:
         return (
             f"{found}; {', '.join(self.unmatched)} of the defaults match no layer of this model, "
             f"whose other linear layers ({', '.join(self.others) or 'none'}) stay untrained: "
-            f"lora.target_modules={ALL_LINEAR} takes them all"
+            f"--set lora.target_modules={ALL_LINEAR} takes them all"
         )
 
 
@@ -66,7 +66,8 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel | None:
 
     try:
         with quiet_loading(), torch.device("meta"):
-            return cast("PreTrainedModel", AutoModelForCausalLM.from_config(config))
+            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            return cast("PreTrainedModel", model)
     except LIBRARY_FAILURES:
         return None
 
@@ -108,7 +109,7 @@ def find_targets(model: PreTrainedModel, lora: LoraSettings) -> Targets:
 
 def _written_out(linear: Sequence[str], layers: Mapping[str, Module]) -> tuple[str, ...]:
     """Return the shortest names that match all linear layers and nothing else."""
-    written = []
+    written: list[str] = []
     wanted = set(linear)
     for part in _last_parts(linear):
         matched = [each for each in layers if _is_matched(each, (part,))]
@@ -138,13 +139,13 @@ def _refuse_unfit(
 ) -> None:
     """Refuse a name that matches the head or a part that takes no matrices."""
     rest = [each for each in lora.target_modules if each != name]
-    instead = f"FIM_LORA_TARGET_MODULES={','.join(rest) or ALL_LINEAR}"
+    instead = f"--set lora.target_modules={','.join(rest) or ALL_LINEAR}"
     context = {"target_modules": list(lora.target_modules), "name": name}
     if any(each is head for each in matched):
         raise InvalidSettingError(
             f"lora.target_modules names {name}, the head of the model. The loss is computed from "
             "the head's own weight, so matrices on it would never be trained.",
-            hint=f"{instead} leaves it out; FIM_MODEL_FULL_FINETUNING=true trains every weight",
+            hint=f"{instead} leaves it out; --set model.full_finetuning=true trains every weight",
             context=context,
         )
     unfit = {
@@ -156,7 +157,7 @@ def _refuse_unfit(
         raise InvalidSettingError(
             f"lora.target_modules names {name}, which is {', '.join(sorted(unfit))} in this model "
             "and no layer with a matrix, so LoRA has no place on it.",
-            hint=f"name the layers inside it, or FIM_LORA_TARGET_MODULES={ALL_LINEAR} for all",
+            hint=f"name the layers inside it, or --set lora.target_modules={ALL_LINEAR} for all",
             context=context,
         )
 
@@ -166,7 +167,7 @@ def _no_place(targets: Targets, own: Sequence[str], kind: object) -> ModelError:
     return ModelError(
         f"LoRA finds no place on this model for {', '.join(targets.unmatched)} of "
         f"lora.target_modules: {kind} has no layer of that name. Its own linear layers: {listed}.",
-        hint=f"FIM_LORA_TARGET_MODULES={','.join(own)}, or {ALL_LINEAR} for all of them",
+        hint=f"--set lora.target_modules={ALL_LINEAR} takes them all; or name some of them",
         context={
             "target_modules": list(targets.counts),
             "matched": dict(targets.counts),
