@@ -267,7 +267,7 @@ class RowTrainer(SFTTrainer):
         step = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
         loss = cast("Tensor", step)
         if not bool(torch.isfinite(loss)):
-            raise self._not_finite("loss", float(loss), partial(self._compute_again, *args))
+            raise self._not_finite("loss", float(loss), partial(self._compute_again, *args))  # type: ignore[arg-type]
         return loss
 
     def _get_grad_norm(
