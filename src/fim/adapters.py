@@ -119,7 +119,7 @@ def write_adapter_settings(folder: Path, settings: Settings) -> Path:
     kept = {section: _pick(record[section], names) for section, names in _KEPT.items()}
     base = Path(settings.model.name).expanduser()
     if base.is_dir():
-        kept["model"][_BASE_PATH] = str(base.resolve())
+        kept["model"][_BASE_PATH] = str(base.parent.resolve() / base.name)
     return write_json(folder / SETTINGS_FILE, kept)
 
 

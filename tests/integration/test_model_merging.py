@@ -39,9 +39,7 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def logits(loaded: LoadedModel) -> torch.Tensor:
-    ids = torch.randint(
-        2, VOCABULARY_TOKENS, (2, 40), generator=torch.Generator().manual_seed(7)
-    )
+    ids = torch.randint(2, VOCABULARY_TOKENS, (2, 40), generator=torch.Generator().manual_seed(7))
     ids[:, 0], ids[:, 1] = 5, 9
     loaded.model.eval()
     with torch.no_grad():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from fim.errors import AdapterMismatchError, ModelNotFoundError
 from fim.model.marks import BaseMarks
 from fim.model.quiet import quiet_loading
+from fim.model.source import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +87,7 @@ def record_of(loaded: LoadedModel) -> AdapterRecord:
         num_layers=int(config.num_hidden_layers),
         hidden_size=int(config.hidden_size),
         vocab_size=int(config.vocab_size),
-        base_path=str(folder.resolve()) if folder.is_dir() else None,
+        base_path=str(folder.parent.resolve() / folder.name) if folder.is_dir() else None,
         embedding_hash=loaded.marks.embedding,
         projections_hash=loaded.marks.projections,
     )
@@ -162,13 +163,18 @@ def check_adapter(loaded: LoadedModel, folder: Path) -> None:
     ours = record_of(loaded)
     record = read_adapter_record(folder)
     base = record.base if record else str(_read_json(folder / CONFIG_FILE).get(_BASE_KEY) or "")
-    are_folders = record is not None and bool(record.base_path and ours.base_path)
-    if base and not are_folders and not is_same_base(base, ours.base):
+    if base and not is_same_base(_place_of(record, base), _place_of(ours, ours.base)):
         raise _mismatch(folder, base, ours.base)
     if record is not None and record.shape != ours.shape:
         raise _mismatch(folder, f"{base} {record.shape}", f"{ours.base} {ours.shape}")
     if record is not None:
         _check_weights(folder, record, ours)
+
+
+def _place_of(record: AdapterRecord | None, base: str) -> str:
+    """Return the full path of a base that is known to be a folder of that name, or its name."""
+    path = record.base_path if record is not None else None
+    return path if path is not None and Path(path).name == Path(base).name else base
 
 
 def _check_weights(folder: Path, record: AdapterRecord, ours: AdapterRecord) -> None:
@@ -246,8 +252,7 @@ def is_same_base(one: str, other: str) -> bool:
     >>> is_same_base("Qwen/Qwen3-8B", "someone/Qwen3-8B")
     False
     """
-    folders = [Path(name).expanduser() for name in (one, other)]
-    if all(folder.is_absolute() or folder.is_dir() for folder in folders):
+    if one == other or all(kind_of(name) == "folder" for name in (one, other)):
         return True
     (org, model), (other_org, other_model) = _canonical(one), _canonical(other)
     return model == other_model and (org == other_org or _MIRROR in {org, other_org})

@@ -92,7 +92,9 @@ def test_no_default_matches_and_the_own_layers_are_listed(config: PretrainedConf
     assert caught.value.context["linear_layers"] == ["c_attn", "c_proj", "c_fc"]
 
 
-@pytest.mark.parametrize("names", [("q_proj", "w_no"), ("w_no",), ("all-linear", "w_no"), ("proj",)])
+@pytest.mark.parametrize(
+    "names", [("q_proj", "w_no"), ("w_no",), ("all-linear", "w_no"), ("proj",)]
+)
 def test_a_name_of_the_user_that_matches_nothing_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ModelError, match="q_proj, k_proj, v_proj") as caught:
         found(LLAMA, *names)
