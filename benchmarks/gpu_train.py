@@ -476,7 +476,7 @@ def in_process(task: Mapping[str, Any], *, is_tiny: bool) -> dict[str, Any]:
 
 def work(task: Mapping[str, Any], *, is_tiny: bool) -> None:
     """Do a task, its figures into the file that it names."""
-    from fim.cli.output import answers_apart
+    from fim.cli.streams import answers_apart
 
     answers_apart()
     job, folder = Job(**task["job"]), Path(task["model"])

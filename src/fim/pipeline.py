@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from fim.adapters import (
     is_whole_model,
     settings_for_adapter,
+    trained_folder_of,
+    trained_format,
     trained_model,
     write_adapter_settings,
 )
@@ -35,7 +37,7 @@ from fim.data import (
 )
 from fim.data.sources import find_sources
 from fim.evaluation import TRAINED_ROWS_FILE, TrainedRows, hole_measurement
-from fim.formats import build_formats, read_record, resolve_format, resolve_record
+from fim.formats import build_formats, resolve_format
 from fim.gathering import Examples, gather_examples
 from fim.model import LoadedModel, ModelLoader
 from fim.results import publish, write_results
@@ -112,6 +114,7 @@ def run_training(
     loader = make_loader(settings)
     loader.check()
     check_start(settings)
+    loader.check_parts()
     make_encoder(settings, TokenizerView(loader.tokenizer()), is_training=True)
     join_group()
     progress = progress if is_main() else None
@@ -240,6 +243,7 @@ def prepare(
     """
     view = TokenizerView(loader.tokenizer())
     encoder = make_encoder(settings, view, is_training=True)
+    loader.check_control_ids(encoder.resolved.token_ids.values())
     if examples is None:
         examples = gather_examples(settings, folder=run.path / "data", progress=progress)
     if progress is not None:
@@ -344,7 +348,8 @@ def make_completer(
 
     Args:
         resolved: Settings; what the adapter was trained with counts where the user gave nothing.
-        adapter: Adapter folder; None takes the newest finished run under ``train.output_dir``.
+        adapter: Adapter folder, a checkpoint or a whole run; None takes the newest finished run
+            under ``train.output_dir``.
         is_base_alone: Use the settings' model without any adapter, in the settings' format or, if
             training made it whole, in its own.
 
@@ -359,19 +364,19 @@ def make_completer(
     if is_base_alone:
         folder = trained_model(settings.model.name)
     else:
-        folder = adapter or find_latest_finished(settings.train.output_dir).trained
+        folder = trained_folder_of(adapter or find_latest_finished(settings.train.output_dir).path)
     if folder is not None:
         settings = settings_for_adapter(resolved, folder)
     loader = make_loader(settings)
     loader.check(is_training=False)
-    wanted = None
-    if folder is not None:
-        wanted = resolve_record(read_record(folder), TokenizerView(loader.tokenizer()))
+    loader.check_parts(is_training=False)
+    view = TokenizerView(loader.tokenizer())
+    wanted = None if folder is None else trained_format(folder, view)
+    encoder = make_encoder(settings, view, resolved_format=wanted)
+    loader.check_control_ids(encoder.resolved.token_ids.values())
     loaded = loader.load()
-    view = TokenizerView(loaded.tokenizer)
     if folder is not None and not is_whole_model(folder):
         loaded = loader.with_adapter(loaded, folder)
-    encoder = make_encoder(settings, view, resolved_format=wanted)
     return CodeCompleter(
         model=loaded.model,
         encoder=encoder,

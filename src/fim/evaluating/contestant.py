@@ -6,12 +6,18 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fim.adapters import settings_for_adapter, trained_model
+from fim.adapters import (
+    is_whole_model,
+    settings_for_adapter,
+    trained_folder_of,
+    trained_format,
+    trained_model,
+)
 from fim.data import TokenizerView
 from fim.errors import ConflictingSettingsError
 from fim.evaluating.request import AUTO, EvaluationRequest, is_limit_given
 from fim.evaluation.endpoints import Endpoint, dialect_named
-from fim.formats import can_anchor, read_record, resolve_format, resolve_record
+from fim.formats import can_anchor, resolve_format
 from fim.logger import get_logger
 from fim.pipeline import make_encoder, make_loader
 
@@ -74,17 +80,19 @@ def make_contestant(resolved: ResolvedSettings, request: EvaluationRequest, suit
     from fim.inference import CodeCompleter
 
     settings = resolved.settings
-    if request.adapter is not None:
-        settings = settings_for_adapter(resolved, request.adapter)
+    trained = trained_folder(resolved, request)
+    if request.adapter is not None and trained is not None:
+        settings = settings_for_adapter(resolved, trained)
     loader = make_loader(settings)
     loader.check(is_training=False)
+    loader.check_parts(is_training=False)
     view = TokenizerView(loader.tokenizer())
-    wanted = _wanted_format(replace(resolved, settings=settings), request, suite, view)
-    loaded = loader.load()
-    if request.adapter is not None:
-        loaded = loader.with_adapter(loaded, request.adapter)
-    view = TokenizerView(loaded.tokenizer)
+    wanted = _wanted_format(replace(resolved, settings=settings), request, suite, view, trained)
     encoder = make_encoder(settings, view, resolved_format=wanted)
+    loader.check_control_ids(encoder.resolved.token_ids.values())
+    loaded = loader.load()
+    if trained is not None and not is_whole_model(trained):
+        loaded = loader.with_adapter(loaded, trained)
     infer = settings.infer.model_copy(
         update={"batch_size": settings.eval.batch_size, "temperature": request.temperature}
     )
@@ -141,18 +149,23 @@ def trained_folder(resolved: ResolvedSettings, request: EvaluationRequest) -> Pa
     """Return the folder of trained weights that is asked; None for a bare model or a server."""
     if request.endpoint:
         return None
-    return request.adapter or trained_model(resolved.settings.model.name)
+    if request.adapter is None:
+        return trained_model(resolved.settings.model.name)
+    return trained_folder_of(request.adapter)
 
 
 def _wanted_format(
-    resolved: ResolvedSettings, request: EvaluationRequest, suite: Suite, view: TokenizerView
+    resolved: ResolvedSettings,
+    request: EvaluationRequest,
+    suite: Suite,
+    view: TokenizerView,
+    trained: Path | None,
 ) -> ResolvedFormat | None:
-    trained = request.adapter or trained_model(resolved.settings.model.name)
     if request.format_name is not None:
         return _named_format(resolved, request.format_name, trained, view)
     if suite.is_left_to_right:
         return resolve_format(LEFT_TO_RIGHT_FORMAT, view)
-    return None if trained is None else resolve_record(read_record(trained), view)
+    return None if trained is None else trained_format(trained, view)
 
 
 def _named_format(
@@ -166,7 +179,8 @@ def _named_format(
     num_lines, source = settings.data.anchor_lines, resolved.sources["data.anchor_lines"]
     if not resolved.is_given("data.anchor_lines"):
         if trained is not None:
-            num_lines, source = read_record(trained).anchor_lines, str(trained)
+            num_lines = trained_format(trained, view).format.anchor_lines
+            source = str(trained)
         num_lines = num_lines if can_anchor(name) else 0
     _log.info("asked in %s with data.anchor_lines=%d (%s)", name, num_lines, source)
     return resolve_format(name, view, anchor_lines=num_lines, is_extended=settings.model.add_tokens)

@@ -177,7 +177,7 @@ def _card(run: RunFolder, repo: str) -> CardData:
         return card
     _log.warning(
         "the base of this adapter is the folder %s of this machine; the card names it %s, and "
-        "fim_settings.json beside the adapter keeps the folder",
+        "fim_settings.json and fim_adapter.json beside the adapter keep the folder",
         folder,
         folder.name,
     )

@@ -7,7 +7,6 @@ from fim.model.adapter import (
     AdapterRecord,
     attach_adapter,
     check_adapter,
-    merge_adapter,
     read_adapter_record,
     save_adapter,
     write_adapter_record,
@@ -16,6 +15,7 @@ from fim.model.embedded import ensure_embedded_model
 from fim.model.hardware import DtypeChoice, Hardware, choose_dtype, detect_hardware
 from fim.model.loaded import LoadedModel
 from fim.model.loader import ModelLoader
+from fim.model.merging import merge_adapter
 from fim.model.requirements import check_requirements, choose_backend, needs_accelerator
 from fim.model.shape import ModelShape
 

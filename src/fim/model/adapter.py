@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import shlex
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from fim.errors import AdapterMismatchError, ModelNotFoundError
+from fim.model.marks import BaseMarks
 from fim.model.quiet import quiet_loading
+from fim.model.source import kind_of
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -23,6 +26,8 @@ CONFIG_FILE = "adapter_config.json"
 _BASE_KEY = "base_model_name_or_path"
 _QUANTISED_ENDINGS = ("-unsloth-bnb-4bit", "-bnb-4bit")
 _MIRROR = "unsloth"
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,9 @@ class AdapterRecord:
         num_layers: Layers of the base.
         hidden_size: Width of the base.
         vocab_size: Rows of the base's embedding.
+        base_path: The base's folder in full, where it is one.
+        embedding_hash: Of some of the base's embedding; a quantised copy has the same.
+        projections_hash: Of some of its other weights; None for a quantised base.
     """
 
     base: str
@@ -50,6 +58,14 @@ class AdapterRecord:
     num_layers: int
     hidden_size: int
     vocab_size: int
+    base_path: str | None = None
+    embedding_hash: str | None = None
+    projections_hash: str | None = None
+
+    @property
+    def marks(self) -> BaseMarks:
+        """Return what tells the base from others of its shape."""
+        return BaseMarks(self.embedding_hash, self.projections_hash)
 
     @property
     def shape(self) -> tuple[str, int, int, int]:
@@ -60,6 +76,7 @@ class AdapterRecord:
 def record_of(loaded: LoadedModel) -> AdapterRecord:
     """Return the record of an adapter that is trained on a loaded model."""
     config = loaded.model.config
+    folder = Path(loaded.name).expanduser()
     return AdapterRecord(
         base=loaded.name,
         revision=loaded.revision,
@@ -70,6 +87,9 @@ def record_of(loaded: LoadedModel) -> AdapterRecord:
         num_layers=int(config.num_hidden_layers),
         hidden_size=int(config.hidden_size),
         vocab_size=int(config.vocab_size),
+        base_path=str(folder.parent.resolve() / folder.name) if folder.is_dir() else None,
+        embedding_hash=loaded.marks.embedding,
+        projections_hash=loaded.marks.projections,
     )
 
 
@@ -143,10 +163,55 @@ def check_adapter(loaded: LoadedModel, folder: Path) -> None:
     ours = record_of(loaded)
     record = read_adapter_record(folder)
     base = record.base if record else str(_read_json(folder / CONFIG_FILE).get(_BASE_KEY) or "")
-    if base and not is_same_base(base, ours.base):
+    if base and not is_same_base(_place_of(record, base), _place_of(ours, ours.base)):
         raise _mismatch(folder, base, ours.base)
     if record is not None and record.shape != ours.shape:
         raise _mismatch(folder, f"{base} {record.shape}", f"{ours.base} {ours.shape}")
+    if record is not None:
+        _check_weights(folder, record, ours)
+
+
+def _place_of(record: AdapterRecord | None, base: str) -> str:
+    """Return the full path of a base that is known to be a folder of that name, or its name."""
+    path = record.base_path if record is not None else None
+    return path if path is not None and Path(path).name == Path(base).name else base
+
+
+def _check_weights(folder: Path, record: AdapterRecord, ours: AdapterRecord) -> None:
+    """Refuse a base of the right shape with other weights.
+
+    A quantised copy on the hub, named as the adapter's base is, is told from it in the log alone:
+    some of those who quantise repair rows of the embedding.
+
+    Raises:
+        AdapterMismatchError: The hashes of the weights differ.
+    """
+    difference = record.marks.difference(ours.marks)
+    if difference is None:
+        return
+    theirs, own = difference
+    is_folder = record.base_path is not None or ours.base_path is not None
+    if record.is_quantised != ours.is_quantised and not is_folder:
+        _logger.warning(
+            "%s differs from %s, which the adapter was trained on, in some of its embedding "
+            "(%s, then %s)",
+            *(ours.base, record.base, own, theirs),
+        )
+        return
+    where = record.base_path or record.base
+    raise AdapterMismatchError(
+        f"The adapter {folder} was trained on {where} with the weights {theirs}, and the loaded "
+        f"base {ours.base_path or ours.base} has the same shape and the weights {own}: the answers "
+        "would be of neither.",
+        hint=f"Load the right base: --model {shlex.quote(where)}",
+        context={
+            "adapter": str(folder),
+            "base": record.base,
+            "loaded": ours.base,
+            "base_hash": theirs,
+            "loaded_hash": own,
+        },
+    )
 
 
 @quiet_loading()
@@ -176,32 +241,18 @@ def attach_adapter(loaded: LoadedModel, folder: Path, *, is_trainable: bool = Fa
     return replace(loaded, model=cast("PreTrainedModel", model))
 
 
-def merge_adapter(loaded: LoadedModel) -> LoadedModel:
-    """Fold a model's adapter into its weights, which makes generation about twice as fast.
-
-    The sum is rounded to the weights' number type. A quantised base keeps its adapter apart, since
-    its weights cannot take the sum.
-    """
-    model = cast("PeftModel", loaded.model)
-    model.eval()
-    if not loaded.is_quantised:
-        model.merge_adapter()
-    return loaded
-
-
 def is_same_base(one: str, other: str) -> bool:
     """Tell whether two names mean the same base model.
 
     A quantised copy, a copy under the mirror namespace of Unsloth, and the same folder under two
-    names count as the same; two folders elsewhere are told apart by their shapes only.
+    names count as the same; two folders are told apart by their shapes and weights.
 
     >>> is_same_base("Qwen/Qwen3-8B", "unsloth/Qwen3-8B-bnb-4bit")
     True
     >>> is_same_base("Qwen/Qwen3-8B", "someone/Qwen3-8B")
     False
     """
-    folders = [Path(name).expanduser() for name in (one, other)]
-    if all(folder.is_absolute() or folder.is_dir() for folder in folders):
+    if one == other or all(kind_of(name) == "folder" for name in (one, other)):
         return True
     (org, model), (other_org, other_model) = _canonical(one), _canonical(other)
     return model == other_model and (org == other_org or _MIRROR in {org, other_org})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fim.model.marks import NO_MARKS, BaseMarks
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -24,6 +26,7 @@ class LoadedModel:
         is_quantised: The base is held in 4 bits.
         is_full: Every weight is trained; there is no adapter.
         added_token_ids: Ids that the base did not have; they are trained with every adapter.
+        marks: Hashes that tell the base's weights from others of their shape.
     """
 
     model: PreTrainedModel
@@ -36,3 +39,4 @@ class LoadedModel:
     is_quantised: bool = False
     is_full: bool = False
     added_token_ids: tuple[int, ...] = ()
+    marks: BaseMarks = NO_MARKS

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fim.model import transformers_backend, unsloth_backend
-from fim.model.adapter import attach_adapter, merge_adapter
+from fim.model.adapter import attach_adapter
 from fim.model.embedded import ensure_embedded_model
 from fim.model.extension import extend_embeddings, extend_tokenizer
 from fim.model.hardware import Hardware, choose_dtype, detect_hardware, require_packages
 from fim.model.loaded import LoadedModel
+from fim.model.marks import marks_of
+from fim.model.merging import merge_adapter
 from fim.model.prepared import prepare_config, prepare_tokenizer, prepare_weights
 from fim.model.requirements import check_requirements, choose_backend
 from fim.model.source import (
@@ -20,13 +22,16 @@ from fim.model.source import (
     TOKENIZER_FILES,
     WORD_FILES,
     ModelSource,
+    check_folder,
     find_folder,
     find_on_hub,
     kind_of,
 )
+from fim.model.targets import find_targets, skeleton
+from fim.model.vocabulary import check_ids, embedding_rows, text_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -86,14 +91,42 @@ class ModelLoader:
             MissingExtraError: A package is not installed.
             NoAcceleratorError: The model needs a GPU and there is none.
             UnsupportedVersionError: A package version is known not to work here.
-            ModelNotFoundError: A model folder is missing or no model folder.
+            ModelNotFoundError: A model folder is missing or lacks a part.
             SetupError: Unsloth is to train and cannot be imported, or comes too late to patch.
         """
         check_requirements(self._model, self.hardware, is_training=is_training)
         if kind_of(self._model.name) == "folder":
-            find_folder(self._model.name, needs=CONFIG_FILES)
+            check_folder(self._model.name)
         if choose_backend(self._model, self.hardware, is_training=is_training) == "unsloth":
             unsloth_backend.import_unsloth()
+
+    def check_parts(self, *, is_training: bool = True) -> None:
+        """Refuse parts that do not fit each other, before any data or weights are read.
+
+        The tokenizer is compared with the embedding and, where LoRA is to be trained,
+        ``lora.target_modules`` with the layers; both are known from the model's configuration.
+
+        Raises:
+            ModelNotFoundError: The model, its tokenizer or its configuration cannot be found.
+            ModelError: The tokenizer has ids without a row, or LoRA finds no place.
+            InvalidSettingError: LoRA is to go on the head, or on a part that is no layer.
+        """
+        config = self.config()
+        check_ids(text_ids(self.tokenizer()), embedding_rows(config), name=self._model.name)
+        if not is_training or self._model.full_finetuning:
+            return
+        model = skeleton(config)
+        if model is not None:
+            find_targets(model, self._lora)
+
+    def check_control_ids(self, ids: Iterable[int]) -> None:
+        """Refuse a format whose control tokens the model has no rows for.
+
+        Raises:
+            ModelError: The largest id has none.
+        """
+        if not self._model.add_tokens:
+            check_ids(ids, embedding_rows(self.config()), name=self._model.name)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Load the tokenizer alone; a folder that holds nothing else will do.
@@ -181,6 +214,7 @@ class ModelLoader:
             revision=source.revision,
             is_quantised=transformers_backend.is_quantised(model),
             added_token_ids=added_ids,
+            marks=marks_of(model),
         )
 
     def for_training(
@@ -198,19 +232,22 @@ class ModelLoader:
 
         Raises:
             ConflictingSettingsError: Control tokens shall be trained and cannot be.
-            ModelError: The model has none of the projections.
+            InvalidSettingError: LoRA is to go on the head, or on a part that is no layer.
+            ModelError: The model lacks the projections.
             SetupError: Unsloth is not in place.
         """
         if self._model.full_finetuning:
             return self._for_full_training(loaded)
+        targets = find_targets(loaded.model, self._lora)
+        level = logging.WARNING if targets.unmatched else logging.INFO
+        _logger.log(level, "layers with LoRA: %s", targets.summary)
+        lora = self._lora.model_copy(update={"target_modules": targets.names})
         if loaded.backend == "unsloth":
-            model = unsloth_backend.attach_lora(
-                loaded.model, self._model, self._lora, seed=self._seed
-            )
+            model = unsloth_backend.attach_lora(loaded.model, self._model, lora, seed=self._seed)
         else:
             model = transformers_backend.attach_lora(
                 loaded.model,
-                self._lora,
+                lora,
                 control_token_ids=control_token_ids,
                 added_token_ids=loaded.added_token_ids,
                 seed=self._seed,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from fim.model.targets import ALL_LINEAR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -98,5 +100,10 @@ class ModelShape:
 
     def num_adapter_parameters(self, modules: Iterable[str], *, rank: int) -> int:
         """Return the parameters of LoRA matrices of a rank on the named projections."""
-        wanted = [self.projections[name] for name in modules if name in self.projections]
+        wanted = [self.projections[name] for name in self.adapted(modules)]
         return self.num_layers * rank * sum(width + height for width, height in wanted)
+
+    def adapted(self, modules: Iterable[str]) -> tuple[str, ...]:
+        """Return the projections that names of ``lora.target_modules`` mean."""
+        names = set(modules)
+        return tuple(each for each in self.projections if each in names or ALL_LINEAR in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,14 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model",
 CONFIG_FILES = ("config.json",)
 WORD_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
 MODEL_FILES = (*WORD_FILES, "*.safetensors", "*.bin")
+RUN_STATUS, RUN_MODEL, RUN_ADAPTER = "STATUS", "model", "adapter"
+_WEIGHT_ENDINGS = (".safetensors", ".bin")
+_FILE_ENDINGS = (".gguf", ".safetensors", ".bin", ".pt", ".pth")
+_GGUF_START = b"GGUF"
+_GGUF_HINT = (
+    "Take the repository that the GGUF was made from, which its model page names, such as: "
+    "--model Qwen/Qwen2.5-Coder-0.5B"
+)
 _SAFETENSORS, _PICKLED, _COPY = ".safetensors", ".bin", "consolidated"
 _HUB_TIMEOUT_SECONDS = 10.0
 _REFUSALS = frozenset({401, 403})
@@ -58,7 +67,10 @@ def kind_of(name: str) -> SourceKind:
             f"There is no embedded model named {name!r}.",
             hint=f"The one that ships with fim: FIM_MODEL_NAME={EMBEDDED_MODEL_NAME}",
         )
-    if Path(name).expanduser().is_dir() or name.startswith(("/", ".", "~")):
+    path = Path(name).expanduser()
+    if path.is_dir() or name.startswith(("/", ".", "~")):
+        return "folder"
+    if path.is_file() and path.suffix.lower() in _FILE_ENDINGS:
         return "folder"
     return "folder" if name.count("/") > 1 else "hub"
 
@@ -71,7 +83,7 @@ def parameters_of(name: str) -> int | None:
     >>> parameters_of("someone/model") is None
     True
     """
-    folder = Path(name).expanduser()
+    folder = folder_of(name)
     if folder.is_dir():
         num_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         return num_bytes // 2 or None
@@ -82,26 +94,78 @@ def parameters_of(name: str) -> int | None:
     return max(sizes, default=None)
 
 
+def folder_of(name: str) -> Path:
+    """Return the folder of a model's files; that of a run's whole model where a run is named."""
+    folder = Path(name).expanduser()
+    whole = folder / RUN_MODEL
+    is_run = (folder / RUN_STATUS).is_file() and (whole / CONFIG_FILES[0]).is_file()
+    return whole if is_run else folder
+
+
 def find_folder(name: str, *, needs: Sequence[str]) -> ModelSource:
     """Return the source of a model folder that holds at least one of the needed files.
 
     Raises:
-        ModelNotFoundError: The folder is missing or holds none of them.
+        ModelNotFoundError: The folder is missing, is something else or holds none of them.
     """
-    folder = Path(name).expanduser()
+    folder = folder_of(name)
+    context: dict[str, object] = {"model": name, "needs": list(needs)}
+    if folder.is_file():
+        what, hint = _told_of_file(folder)
+        raise ModelNotFoundError(f"{name} is {what}.", hint=hint, context=context)
     if not folder.is_dir():
         raise ModelNotFoundError(
             f"The model folder {name} does not exist.",
             hint="Set model.name (or --model) to a model folder or to a name on the hub.",
-            context={"model": name},
+            context=context,
+        )
+    if (folder / RUN_STATUS).is_file():
+        raise ModelNotFoundError(
+            f"{name} is a run of fim and no model: what it trained is an adapter, which needs its "
+            "base.",
+            hint=_run_hint(folder),
+            context=context,
         )
     if not any((folder / file).is_file() for file in needs):
         raise ModelNotFoundError(
-            f"The folder {name} holds no {' or '.join(needs)}, so it is not a model folder.",
-            hint=_folder_hint(folder),
-            context={"model": name, "needs": list(needs)},
+            f"The folder {name} holds no {' or '.join(needs)}, so it is not a model folder"
+            f"{_told_parts(folder)}.",
+            hint=_folder_hint(folder, needs),
+            context=context,
         )
     return ModelSource(name=name, kind="folder", location=str(folder))
+
+
+def check_folder(name: str) -> None:
+    """Refuse a model folder that lacks configuration, tokenizer or weights.
+
+    Raises:
+        ModelNotFoundError: The message says which part is missing.
+    """
+    source = find_folder(name, needs=CONFIG_FILES)
+    folder = Path(source.location)
+    if not has_weights(folder):
+        raise ModelNotFoundError(
+            f"The weights of {name} cannot be read: the folder holds no "
+            f"{' or '.join(f'*{each}' for each in _WEIGHT_ENDINGS)}{_told_parts(folder)}.",
+            hint=_weights_hint(folder),
+            context={"model": name},
+        )
+    find_folder(name, needs=TOKENIZER_FILES)
+
+
+def has_weights(folder: Path) -> bool:
+    """Tell whether a folder holds weights of a model, an adapter's left out."""
+    return bool(_weights(folder))
+
+
+def _weights(folder: Path) -> list[str]:
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.endswith(_WEIGHT_ENDINGS)
+        and not path.name.startswith(("adapter_", "training_args", "optimizer"))
+    )
 
 
 def find_on_hub(
@@ -228,11 +292,64 @@ def _cached_folder(name: str, revision: str | None) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _folder_hint(folder: Path) -> str:
-    """Tell what a folder seems to be instead."""
+def _told_parts(folder: Path) -> str:
+    """Tell which parts of a model a folder does hold."""
+    words = [file for file in TOKENIZER_FILES if (folder / file).is_file()]
+    parts = {
+        "config.json": (folder / CONFIG_FILES[0]).is_file(),
+        f"a tokenizer ({', '.join(words)})": bool(words),
+        f"weights ({', '.join(_weights(folder)[:2])})": has_weights(folder),
+    }
+    held = [part for part, is_there in parts.items() if is_there]
+    return f"; it holds {' and '.join(held)} alone" if held else ""
+
+
+def _folder_hint(folder: Path, needs: Sequence[str]) -> str:
+    """Tell what a folder seems to be instead, or how to bring what it lacks."""
     if (folder / "adapter_config.json").is_file():
         return "It holds an adapter: name its base with --model and the folder with --adapter."
+    if tuple(needs) == TOKENIZER_FILES:
+        return (
+            "Copy tokenizer.json and tokenizer_config.json of the same model into it: "
+            f"hf download ORG/NAME --include 'tokenizer*' --local-dir {shlex.quote(str(folder))}"
+        )
+    if any(folder.glob("*.gguf")):
+        return _GGUF_HINT
     return "Name the folder that holds config.json and the model's *.safetensors files."
+
+
+def _weights_hint(folder: Path) -> str:
+    if any(folder.glob("*.gguf")):
+        return _GGUF_HINT
+    return (
+        "Copy the weights of the same model into it: hf download ORG/NAME --include "
+        f"'*.safetensors*' --local-dir {shlex.quote(str(folder))}"
+    )
+
+
+def _told_of_file(path: Path) -> tuple[str, str]:
+    """Return what a file that was named as a model is, and what to do."""
+    with path.open("rb") as stream:
+        is_gguf = stream.read(len(_GGUF_START)) == _GGUF_START
+    if is_gguf or path.suffix.lower() == ".gguf":
+        what = "a GGUF file" if is_gguf else "a file that is named as a GGUF file and is none"
+        return f"{what}, and fim loads models from their safetensors alone", _GGUF_HINT
+    folder = shlex.quote(str(path.parent))
+    return "a file and no model folder", f"Name the folder that holds it: --model {folder}"
+
+
+def _run_hint(run: Path) -> str:
+    """Return the command that takes what a run has trained."""
+    steps = sorted(
+        run.glob("checkpoints/checkpoint-*/adapter_config.json"),
+        key=lambda path: path.stat().st_mtime,
+    )
+    adapters = [run / RUN_ADAPTER / "adapter_config.json", *reversed(steps)]
+    adapter = next((path.parent for path in adapters if path.is_file()), None)
+    if adapter is None:
+        return "It has trained nothing yet; `fim runs list` shows the runs that have."
+    command = ("fim", "complete", "--adapter", str(adapter), "--prefix", "TEXT", "--suffix", "TEXT")
+    return shlex.join(command)
 
 
 def _label(name: str, revision: str | None) -> str:

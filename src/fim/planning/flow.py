@@ -166,6 +166,7 @@ def plan_training(
         loader = make_loader(settings)
         scratch = RunFolder.create_at(Path(folder) / "run")
         with _told_what_is_missing(settings):
+            loader.check_parts()
             prepared = prepare(settings, loader, run=scratch, progress=progress)
             config = loader.config()
     if going_on is not None:

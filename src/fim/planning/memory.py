@@ -158,7 +158,7 @@ def bytes_per_token_and_layer(shape: ModelShape, lora: LoraSettings, place: Plac
     normed = 2 * hidden + (shape.query_size + shape.key_size if shape.has_head_norms else 0)
     norms = normed * (size if is_lean else FLOAT32_BYTES)
     inputs = size * (2 * hidden + shape.query_size + wide)
-    ranks = size * lora.r * len(lora.target_modules)
+    ranks = size * lora.r * len(shape.adapted(lora.target_modules))
     attention = size * (shape.query_size + 2 * shape.key_size)
     feed_forward = size * 3 * wide
     return norms + inputs + ranks + attention + feed_forward

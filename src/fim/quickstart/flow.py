@@ -56,6 +56,7 @@ def run_quickstart(
     clock = StageClock()
     loader = make_loader(resolved.settings)
     loader.check()
+    loader.check_parts()
     run = open_run(resolved, out)
     with recording(run):
         with clock.stage("examples"):

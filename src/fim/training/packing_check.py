@@ -11,6 +11,7 @@ from fim.errors import PackingLeakError
 from fim.packing import Branch, Tree, lay_out, plan_packing
 from fim.training.flex import flex_attention_on
 from fim.training.loss import TARGETS_ARGUMENT, base_model
+from fim.training.non_finite import BadFigure, base_fault, not_finite
 from fim.training.precision import autocast_for
 from fim.types import IGNORED_LABEL
 
@@ -50,6 +51,7 @@ def choose_packing(
 
     Raises:
         PackingLeakError: The packing that was asked for is not exact on this model.
+        NonFiniteLossError: The base gives no number on a row.
     """
     wanted = settings.packing
     obstacle = packing_obstacle(loaded, has_own_loss=has_own_loss, wanted=wanted)
@@ -184,12 +186,24 @@ def check_packing(
 
     Raises:
         PackingLeakError: A row's likelihood depends on what it is packed with.
+        NonFiniteLossError: The base gives no number on a row that is alone.
     """
     trees = _sample(plan)
     alone = [row for tree in trees for row in tree.rows]
     with autocast():
         together = _row_losses(loaded, trees, rows)
         apart = [_row_losses(loaded, [_single(row, rows)], rows)[row] for row in alone]
+    if not all(map(math.isfinite, apart)):
+        worst_row = next(
+            row for row, loss in zip(alone, apart, strict=True) if not math.isfinite(loss)
+        )
+        with autocast():
+            fault = base_fault(
+                loaded.model, lambda: _row_losses(loaded, [_single(worst_row, rows)], rows)
+            )
+        fault = fault or "a row that is alone has no finite loss"
+        figure = BadFigure("loss", math.nan, step=1, learning_rate=0.0)
+        raise not_finite(figure, fault=fault, checkpoint=None, resume_command="")
     worst = max(
         abs(together[row] - single) / math.sqrt(num_targets(rows[row]))
         for row, single in zip(alone, apart, strict=True)

@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+
+    import torch
 
     from fim.model import LoadedModel
 
@@ -61,3 +63,20 @@ def activations_uncast(loaded: LoadedModel) -> Iterator[None]:
     is_peft = isinstance(loaded.model, PeftModel)
     with disable_input_dtype_casting(loaded.model, active=is_wanted and is_peft):
         yield
+
+
+def restore_dtypes(parameters: Sequence[torch.Tensor], dtypes: Sequence[torch.dtype]) -> None:
+    """Undo TRL's rounding of adapters on 4-bit bases to bfloat16, which swallows small updates."""
+    for parameter, dtype in zip(parameters, dtypes, strict=True):
+        parameter.data = parameter.data.to(dtype)
+
+
+def checkpointing_off() -> dict[str, bool]:
+    """Return the setting, renamed in transformers 5.18, that leaves checkpointing to the model."""
+    from dataclasses import fields
+
+    from trl import SFTConfig  # type: ignore[attr-defined]
+
+    names = {each.name for each in fields(SFTConfig)}
+    new, old = "activation_checkpointing", "gradient_checkpointing"
+    return {new if new in names else old: False}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -14,12 +15,13 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
 
-from fim.errors import NonFiniteLossError, NoSupervisedTokensError
+from fim.errors import NoSupervisedTokensError
 from fim.training.callbacks import HeldOutCallback
 from fim.training.loss import head_batch_nll
 from fim.training.meter import StepCounts, in_all
+from fim.training.non_finite import BadFigure, base_fault, not_finite
 from fim.training.order import length_grouped_order, shuffled_order
-from fim.training.precision import choose_optimizer
+from fim.training.precision import checkpointing_off, choose_optimizer, restore_dtypes
 from fim.training.processes import is_main, of_main
 from fim.training.schedule import rates_kept
 from fim.training.trackers import keep_events_in
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
     from fim.config import TrainSettings
+    from fim.errors import NonFiniteLossError
     from fim.model import LoadedModel
     from fim.training.checkpoints import CheckpointRecord, CheckpointStore
     from fim.training.meter import StepMeter
@@ -65,6 +68,7 @@ class SftParts:
         has_own_loss: Project supervised positions only, through ``supervised_forward``.
         is_grouped: Batch rows of similar length.
         seed: Seed of the order.
+        resume_command: What the user types to go on after a stop.
     """
 
     model: PreTrainedModel
@@ -83,6 +87,7 @@ class SftParts:
     has_own_loss: bool
     is_grouped: bool
     seed: int
+    resume_command: str = ""
 
 
 class RowSampler(Sampler[int]):
@@ -150,7 +155,7 @@ class RowTrainer(SFTTrainer):
         for callback in parts.callbacks:
             if isinstance(callback, HeldOutCallback):
                 callback.log = self.log
-        _restore_dtypes(trained, dtypes)
+        restore_dtypes(trained, dtypes)
 
     def _send_telemetry(self) -> None:
         """Report nothing to anybody."""
@@ -267,7 +272,7 @@ class RowTrainer(SFTTrainer):
         step = super().training_step(*args, **kwargs)  # type: ignore[no-untyped-call]
         loss = cast("Tensor", step)
         if not bool(torch.isfinite(loss)):
-            raise _not_finite("loss", float(loss), self.state.global_step + 1)
+            raise self._not_finite("loss", float(loss), partial(self._compute_again, *args))  # type: ignore[arg-type]
         return loss
 
     def _get_grad_norm(
@@ -280,8 +285,32 @@ class RowTrainer(SFTTrainer):
         """
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
         if norm is not None and not self.args.fp16 and not math.isfinite(float(norm)):
-            raise _not_finite("gradient norm", float(norm), self.state.global_step + 1)
+            raise self._not_finite("gradient norm", float(norm), None)
         return cast("Tensor | float | None", norm)
+
+    def _compute_again(
+        self, model: torch.nn.Module, inputs: dict[str, Tensor], count: Tensor | None = None
+    ) -> None:
+        """Compute a batch's loss once more, without a step."""
+        with self.compute_loss_context_manager():
+            self.compute_loss(model, self._prepare_inputs(inputs), num_items_in_batch=count)
+
+    def _has_base(self) -> bool:
+        """Tell whether the weights of the base are still there: frozen, or not yet trained."""
+        frozen = (each for each in self._parts.model.parameters() if not each.requires_grad)
+        return self.state.global_step == 0 or any(True for _ in frozen)
+
+    def _not_finite(
+        self, what: str, value: float, again: Callable[[], object] | None
+    ) -> NonFiniteLossError:
+        """Return the error for a figure that is no number, once the base has been looked at."""
+        figure = BadFigure(what, value, self.state.global_step + 1, self.args.learning_rate)
+        return not_finite(
+            figure,
+            fault=base_fault(self._parts.model, again) if self._has_base() else "",
+            checkpoint=self._parts.store.last(),
+            resume_command=self._parts.resume_command,
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the speeds of the steps since the last log."""
@@ -363,7 +392,7 @@ def sft_config(
         use_cpu=not is_cuda,
         bf16=loaded.backend == "unsloth" and loaded.dtype == "bfloat16",
         fp16=is_cuda and loaded.dtype == "float16",
-        **_checkpointing_off(),
+        **checkpointing_off(),
         **loss_type,
         max_length=None,
         packing=False,
@@ -373,28 +402,4 @@ def sft_config(
         dataloader_num_workers=0,
         dataloader_pin_memory=is_cuda,
         disable_tqdm=True,
-    )
-
-
-def _checkpointing_off() -> dict[str, bool]:
-    """Return the setting, renamed in transformers 5.18, that leaves checkpointing to the model."""
-    names = {each.name for each in fields(SFTConfig)}
-    new, old = "activation_checkpointing", "gradient_checkpointing"
-    return {new if new in names else old: False}
-
-
-def _restore_dtypes(parameters: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:
-    """Undo TRL's rounding of adapters on 4-bit bases to bfloat16, which swallows small updates."""
-    for parameter, dtype in zip(parameters, dtypes, strict=True):
-        parameter.data = parameter.data.to(dtype)
-
-
-def _not_finite(what: str, value: float, step: int) -> NonFiniteLossError:
-    """Return the error for a figure that is no number."""
-    return NonFiniteLossError(
-        f"The {what} of step {step} is {value}; another step would destroy the adapter. The "
-        "weights are those of the step before.",
-        hint="Lower the learning rate (FIM_TRAIN_LEARNING_RATE) or raise the precision "
-        "(FIM_MODEL_DTYPE=float32), then --resume last",
-        context={"step": step, "what": what, "value": str(value)},
     )

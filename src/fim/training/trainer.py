@@ -341,6 +341,7 @@ class Trainer:
             has_own_loss=session.has_own_loss,
             is_grouped=settings.group_by_length,
             seed=settings.seed,
+            resume_command=self._resume_command,
         )
         config = sft_config(
             settings,

@@ -15,6 +15,7 @@ from fim.model.source import (
     CONFIG_FILES,
     MODEL_FILES,
     WORD_FILES,
+    check_folder,
     find_folder,
     find_on_hub,
     kind_of,
@@ -182,3 +183,78 @@ def test_defects_are_not_taken_for_a_network(serve: Callable[..., FakeHub]) -> N
     serve(KeyError("a defect"))
     with pytest.raises(KeyError):
         find_on_hub("org/model", revision=None, token=None, needs=CONFIG_FILES)
+
+
+def parts(folder: Path, *names: str) -> Path:
+    """Write empty files of a model's parts."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(b"{}")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "told", "hint"),
+    [
+        (("tokenizer.json",), r"no config\.json.*tokenizer \(tokenizer.json\) alone", "config"),
+        (("model.safetensors",), r"no config\.json.*weights \(model.safetensors\) alone", "config"),
+        (("config.json", "tokenizer.json"), r"weights of .*holds no \*\.safetensors", "--include"),
+        (("config.json", "adapter_model.safetensors"), r"weights of ", "--include"),
+        (("config.json", "a.gguf", "tokenizer.json"), r"weights of ", "GGUF"),
+        (("config.json", "model.safetensors"), r"no tokenizer\.json", "tokenizer_config.json"),
+        (("x.gguf",), r"no config\.json", "GGUF"),
+    ],
+)
+def test_a_folder_that_lacks_a_part_says_which(
+    tmp_path: Path, names: tuple[str, ...], told: str, hint: str
+) -> None:
+    folder = parts(tmp_path / "a model", *names)
+    with pytest.raises(ModelNotFoundError, match=told) as caught:
+        check_folder(str(folder))
+    assert hint in caught.value.hint
+
+
+def test_a_whole_folder_passes(tmp_path: Path) -> None:
+    check_folder(str(parts(tmp_path / "m", "config.json", "vocab.json", "pytorch_model.bin")))
+
+
+@pytest.mark.parametrize("name", ["./x.gguf", "x.gguf", "X.GGUF"])
+def test_a_file_is_named_for_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"GGUF\x03\x00")
+    assert kind_of(name) == "folder"
+    with pytest.raises(ModelNotFoundError, match="is a GGUF file, and fim loads") as caught:
+        check_folder(name)
+    assert "--model" in caught.value.hint
+    Path(name).write_bytes(b"")
+    with pytest.raises(ModelNotFoundError, match="and is none"):
+        check_folder(name)
+    Path("model.safetensors").write_bytes(b"x")
+    with pytest.raises(ModelNotFoundError, match="a file and no model folder") as caught:
+        check_folder("model.safetensors")
+    assert caught.value.hint.endswith("--model .")
+
+
+def test_a_file_does_not_hide_a_name_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("gpt2").write_text("notes")
+    assert kind_of("gpt2") == "hub"
+
+
+def test_a_run_leads_to_what_it_has(tmp_path: Path) -> None:
+    run = parts(tmp_path / "run", "STATUS", "config.json")
+    with pytest.raises(ModelNotFoundError, match="is a run of fim") as caught:
+        check_folder(str(run))
+    assert "trained nothing yet" in caught.value.hint
+    (run / "checkpoints" / "checkpoint-2").mkdir(parents=True)
+    (run / "checkpoints" / "checkpoint-2" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelNotFoundError) as caught:
+        check_folder(str(run))
+    assert f"--adapter {run}/checkpoints/checkpoint-2" in caught.value.hint
+    parts(run / "model", "config.json", "tokenizer.json", "model.safetensors")
+    check_folder(str(run))
+    assert find_folder(str(run), needs=CONFIG_FILES).location == str(run / "model")

@@ -27,12 +27,32 @@ GPU = Hardware("cuda", name="H200", has_bfloat16=True)
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
+class FakeModel(torch.nn.Module):
+    """A layer of every projection, an embedding and a head."""
+
+    is_loaded_in_4bit = True
+    device = torch.device("cpu")
+    config = SimpleNamespace(model_type="qwen3")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed_tokens, self.lm_head = torch.nn.Embedding(8, 2), torch.nn.Linear(2, 8)
+        for name in PROJECTIONS:
+            self.add_module(name, torch.nn.Linear(2, 2))
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.embed_tokens
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.lm_head
+
+
 class FakeFastLanguageModel:
     """Record the keyword arguments of unsloth's API."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, object]]] = []
-        self.model = SimpleNamespace(device=torch.device("cpu"), is_loaded_in_4bit=True)
+        self.model = FakeModel()
         self.failure: Exception | None = None
 
     def from_pretrained(self, **arguments: object) -> tuple[object, object]:
@@ -213,7 +233,7 @@ def test_a_load_that_fails_says_why(
 def test_matrices_that_find_no_place_say_why(
     fast: FakeFastLanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = make_loader(monkeypatch, target_modules=["w_nothing"])
+    made = make_loader(monkeypatch, target_modules=["q_proj"])
     loaded = made.load(is_training=True)
     fast.failure = ValueError("Target modules {'w_nothing'} not found")
     with pytest.raises(ModelError, match="w_nothing") as caught:
