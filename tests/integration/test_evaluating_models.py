@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +50,12 @@ class FakeLoader:
 
     def check(self, *, is_training: bool = True) -> None:
         assert not is_training
+
+    def check_parts(self, *, is_training: bool = True) -> None:
+        assert not is_training
+
+    def check_control_ids(self, ids: Iterable[int]) -> None:
+        assert max(ids) < self.model.config.vocab_size
 
     def tokenizer(self) -> ViewedTokenizer:
         return ViewedTokenizer.smollm2()  # type: ignore[return-value]
