@@ -246,3 +246,16 @@ def test_an_adapter_s_hash_follows_its_weights(tmp_path: Path) -> None:
     first, second = make_adapter(tmp_path / "a"), make_adapter(tmp_path / "b")
     assert hash_adapter(first) != hash_adapter(second)
     assert hash_adapter(first) == hash_adapter(first)
+
+
+def test_a_run_is_scored_as_its_adapter(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    adapter = make_adapter(run / "adapter")
+    (run / "STATUS").write_text("done\n")
+    found = []
+    for place, name in ((run, "one"), (adapter, "other")):
+        request = EvaluationRequest(suite="own", data=data, out=tmp_path / name, adapter=place)
+        found.append(run_evaluation(settings(), request).folder.identity())
+    assert found[0] == found[1]
+    assert found[0]["adapter_sha256"] == hash_adapter(adapter)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fim.adapters import trained_folder_of
 from fim.errors import EvaluationError, InterruptedRunError
 from fim.evaluating.contestant import ask, make_contestant, trained_folder
 from fim.evaluating.request import EvaluationRequest, identity_of
@@ -68,6 +69,8 @@ def run_evaluation(
         InterruptedRunError: Ctrl-C; what was answered is kept.
         FimError: Data, model or server cannot be used.
     """
+    if request.adapter is not None:
+        request = replace(request, adapter=trained_folder_of(request.adapter))
     suite, train = load_suite(resolved.settings, request)
     folder = EvaluationFolder(request.out)
     sandbox = Sandbox()

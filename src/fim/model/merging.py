@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fim.model.loaded import LoadedModel
 
 NUM_PROBE_IDS = 32
-PROBE_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5, "float16": 0.1}
+PROBE_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.1}
 
 _logger = logging.getLogger(__name__)
 
