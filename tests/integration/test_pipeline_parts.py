@@ -101,7 +101,7 @@ def test_wrong_targets_leave_no_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, names: str, error: type[Exception]
 ) -> None:
     monkeypatch.chdir(place)
-    resolved = settings(place, FIM_LORA_TARGET_MODULES=names, FIM_DATA_PATH="missing.jsonl")
+    resolved = settings(place, FIM_LORA_TARGET_MODULES=names)
     with pytest.raises(error, match=names.rsplit(",", maxsplit=1)[-1]):
         run_training(resolved, out=place / "never")
     assert not (place / "never").exists()

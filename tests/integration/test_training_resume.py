@@ -20,8 +20,8 @@ from fim.errors import (
 from fim.runs import RunFolder, RunState
 from fim.training import find_checkpoint
 from fim.training.checkpoints import CheckpointRecord
-from fim.training.order import shuffled_order
-from fim.training.sft import RowSampler, RowTrainer, pass_epochs_on
+from fim.training.order import pass_epochs_on, shuffled_order
+from fim.training.sft import RowSampler, RowTrainer
 from training_toys import (
     FORMAT,
     Interrupter,

@@ -160,15 +160,9 @@ def plan_training(
         out, settings, resolved = going_on.run.path, going_on.settings, going_on.resolved
         going_on.tell()
     check_start(settings)
-    with offline(), tempfile.TemporaryDirectory(prefix="fim-plan-") as folder:
-        hardware = _hardware(settings)
-        check_requirements(settings.model, hardware)
-        loader = make_loader(settings)
-        scratch = RunFolder.create_at(Path(folder) / "run")
-        with _told_what_is_missing(settings):
-            loader.check_parts()
-            prepared = prepare(settings, loader, run=scratch, progress=progress)
-            config = loader.config()
+    hardware = _hardware(settings)
+    check_requirements(settings.model, hardware)
+    prepared, config = _prepared(settings, progress)
     if going_on is not None:
         going_on.check_rows(prepared.examples.manifest)
     place = place_of(settings, hardware)
@@ -202,6 +196,17 @@ def plan_training(
         sides=_sides(prepared.examples),
         resumed=resumed,
     )
+
+
+def _prepared(settings: Settings, progress: Progress | None) -> tuple[Prepared, PretrainedConfig]:
+    """Return the rows and the model's configuration, by what is on this machine alone."""
+    with offline(), tempfile.TemporaryDirectory(prefix="fim-plan-") as folder:
+        loader = make_loader(settings)
+        scratch = RunFolder.create_at(Path(folder) / "run")
+        with _told_what_is_missing(settings):
+            loader.check_parts()
+            prepared = prepare(settings, loader, run=scratch, progress=progress)
+            return prepared, loader.config()
 
 
 @contextmanager

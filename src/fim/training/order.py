@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
     from fim.config import TrainSettings
 
 WINDOW_BATCHES = 32
@@ -86,3 +89,17 @@ def num_packed_steps(
 def _generator(seed: int, epoch: int) -> random.Random:
     """Return a generator for one epoch of a seed."""
     return random.Random(f"{seed}:{epoch}")
+
+
+def pass_epochs_on(loader: DataLoader[dict[str, Tensor]]) -> None:
+    """Let the epoch reach the order of the rows where several processes share them.
+
+    A resumed epoch is one that skips batches, and accelerate tells such a one its number by the
+    ``sampler`` of what it skips in; the part of one process has none, so it would keep the order
+    of the first epoch.
+    """
+    from accelerate.data_loader import BatchSamplerShard
+
+    part = loader.batch_sampler
+    if isinstance(part, BatchSamplerShard):
+        part.sampler = part.batch_sampler.sampler

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 import transformers
-from accelerate.data_loader import BatchSamplerShard
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Sampler
 from transformers import PrinterCallback
@@ -20,7 +19,7 @@ from fim.training.callbacks import HeldOutCallback
 from fim.training.loss import head_batch_nll
 from fim.training.meter import StepCounts, in_all
 from fim.training.non_finite import BadFigure, base_fault, not_finite
-from fim.training.order import length_grouped_order, shuffled_order
+from fim.training.order import length_grouped_order, pass_epochs_on, shuffled_order
 from fim.training.precision import checkpointing_off, choose_optimizer, restore_dtypes
 from fim.training.processes import is_main, of_main
 from fim.training.schedule import rates_kept
@@ -343,18 +342,6 @@ class RowTrainer(SFTTrainer):
                 transformers.Trainer._save_checkpoint(self, model, trial)  # noqa: SLF001
             finally:
                 self.args.output_dir = kept
-
-
-def pass_epochs_on(loader: DataLoader[dict[str, Tensor]]) -> None:
-    """Let the epoch reach the order of the rows where several processes share them.
-
-    A resumed epoch is one that skips batches, and accelerate tells such a one its number by the
-    ``sampler`` of what it skips in; the part of one process has none, so it would keep the order
-    of the first epoch.
-    """
-    part = loader.batch_sampler
-    if isinstance(part, BatchSamplerShard):
-        part.sampler = part.batch_sampler.sampler
 
 
 def sft_config(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -75,6 +76,12 @@ class FakeFastLanguageModel:
     def for_inference(self, model: object) -> object:
         self.calls.append(("for_inference", {"model": model}))
         return model
+
+
+@pytest.fixture(autouse=True)
+def _no_unsloth_stays() -> Iterator[None]:
+    yield
+    sys.modules.pop("unsloth", None)
 
 
 @pytest.fixture
