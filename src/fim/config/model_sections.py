@@ -81,7 +81,7 @@ class LoraSettings(Section):
     )
     target_modules: Names = setting(
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        "Projections that get an adapter.",
+        "Projections that get an adapter; all-linear takes every one.",
         min_length=1,
     )
     gradient_checkpointing: bool = setting(
