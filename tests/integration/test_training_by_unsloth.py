@@ -150,10 +150,12 @@ def test_nothing_that_unsloth_does_gets_out(tiny_model: Path, tmp_path: Path) ->
         "STAND_IN_RECORD": str(record),
     }
 
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("UNSLOTH_")}
+
     def fim(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
-            env={**os.environ, **variables},
+            env={**clean, **variables},
             cwd=place,
             capture_output=True,
             text=True,
