@@ -27,6 +27,7 @@ SETTINGS_FILE = "fim_settings.json"
 _KEPT: Mapping[str, tuple[str, ...]] = {
     "model": ("name", "revision", "max_seq_length", "dtype", "load_in_4bit", "add_tokens"),
     "data": ("middle_reserve_tokens", "prefix_share", "max_context_items"),
+    "infer": ("stop", "token_healing"),
 }
 _BASE_PATH = "base_path"
 _CHECKPOINT_FILE = "fim_checkpoint.json"
@@ -146,7 +147,7 @@ def settings_for_adapter(resolved: ResolvedSettings, adapter: Path) -> Settings:
         changed = {
             section: {
                 name: value
-                for name, value in _pick(stored[section]).items()
+                for name, value in _pick(stored.get(section, {})).items()
                 if name in names
                 and not resolved.sources[f"{section}.{name}"].startswith(_GIVEN_BY_USER)
             }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from family_tokenizers import byte_level
-from fim.adapters import settings_for_adapter
+from fim.adapters import settings_for_adapter, write_adapter_settings
 from fim.config import load_settings
 from fim.errors import FormatUnsupportedError
 from fim.formats import read_record
@@ -116,3 +116,16 @@ def test_an_adapter_from_before_the_setting_still_loads(
     assert settings.model.max_seq_length == 64
     assert settings.model.name == str(bare_model)
     assert settings.data.prefix_share == 0.5
+
+
+def test_an_adapter_is_asked_with_the_rule_that_it_was_scored_with(
+    bare_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    trained = load_settings(env=environment(bare_model, rows), cwd=tmp_path).settings
+    assert trained.infer.stop == "block"
+    write_adapter_settings(tmp_path, trained)
+    plain = load_settings(env={}, cwd=tmp_path)
+    assert plain.settings.infer.stop == "none"
+    assert settings_for_adapter(plain, tmp_path).infer.stop == "block"
+    own = load_settings(env={"FIM_INFER_STOP": "dedent"}, cwd=tmp_path)
+    assert settings_for_adapter(own, tmp_path).infer.stop == "dedent"
