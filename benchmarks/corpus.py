@@ -115,7 +115,7 @@ def plain_pipeline(root: Path, files: list[Path], out: Path) -> dict[str, object
             tree = grammars.parse(text, language.name) if language else None
             if tree is None:
                 continue
-            nodes, pending = [], [tree.root]
+            nodes, pending = [], list(tree.roots)
             while pending:
                 node = pending.pop()
                 pending += node.children
